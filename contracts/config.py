@@ -1,0 +1,256 @@
+"""`tiltyard.toml`: the models, how each learns, what promotes, when, and who hears of it.
+
+Unknown keys are refused with the nearest right one, before any value is looked at.
+"""
+
+import difflib
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from contracts.schema import Feature, FeatureType, Label, Schema
+
+_UNITS_S = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_DURATION = r"^(\d+(\.\d+)?)(ms|s|m|h|d)$"
+_FEATURE = r"^(float|int|bool|category)\??$"
+_CRON = r"^(\S+\s+){4}\S+$"
+
+Duration = Annotated[str, Meta(pattern=_DURATION, description='A number and a unit: "30s", "5m", "24h", "7d".')]
+Schedule = Annotated[
+    str,
+    Meta(pattern=f"{_DURATION}|{_CRON}|^off$", description='An interval ("10m"), a cron line ("0 3 * * *"), or "off".'),
+]
+FeatureSpec = Annotated[
+    str, Meta(pattern=_FEATURE, description='float, int, bool or category; with "?" it may be missing.')
+]
+Name = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_-]{0,62}$", description="Lower case, digits, - and _.")]
+Fraction = Annotated[float, Meta(gt=0, lt=1)]
+Count = Annotated[int, Meta(ge=1)]
+
+
+class ConfigError(ValueError):
+    """The configuration cannot be used; the message names the key and what to do."""
+
+
+def seconds(duration: str) -> float:
+    """Seconds in "30s", "5m", "24h" or "7d". Raises ConfigError."""
+    match = re.fullmatch(_DURATION, duration)
+    if match is None:
+        raise ConfigError(f'"{duration}" is not a duration: write a number and a unit, as in "30s", "5m", "24h", "7d"')
+    return float(match[1]) * _UNITS_S[match[3]]
+
+
+class Learner(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One thing that learns this model: `online` from every label, `batch` refitted on a window of the log."""
+
+    algorithm: str
+    """A name from `learners.catalogue`, such as linear, hoeffding_tree or hist_gradient_boosting."""
+    kind: Literal["online", "batch"] = "online"
+    params: dict[str, Any] = {}
+    seed: int = 0
+
+
+class Gate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """When a challenger has earned the championship. Defaults and reasons: DESIGN.md, "The gate"."""
+
+    alpha: Fraction = 0.05
+    """Chance of one false promotion per champion tenure, however often one looks."""
+    slots: Count = 4
+    """Challengers that share alpha within a tenure."""
+    margin: Annotated[float, Meta(gt=-1, lt=1)] = 0.0
+    """Win by more than this share of the loss range; negative is non-inferiority."""
+    min_gain: Annotated[float, Meta(gt=0, lt=1)] = 0.005
+    """A challenger that cannot be this much better is given up."""
+    min_matured: Count = 500
+    max_matured: Count = 50_000
+    max_age: Duration = "30d"
+    season: Duration | None = None
+    """Length of the traffic's cycle; decisions then fall on whole cycles only."""
+    loss: Literal["zero_one", "brier", "log", "absolute", "squared"] | None = None
+    """Default: zero_one for classes, absolute for values."""
+    clip: Annotated[float, Meta(gt=0)] | None = None
+    """Largest error that counts, for absolute and squared loss, in label units. Default: the champion's 99th
+    percentile of absolute error over its first labels, fixed for its tenure."""
+    maturity: Duration = "10m"
+    """How long a prediction waits for its label before it becomes evidence; must exceed the slowest class's delay."""
+    shadow_timeout: Duration = "10s"
+    """How long a label waits for the shadow scores of its prediction, before the pair counts as uncovered."""
+    bootstrap_labels: Count = 200
+    """Labels a learner must have seen to replace the prior, when there is no champion yet."""
+
+
+class Schedules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """When the flows run. `learn` is long-lived: its schedule only restarts it."""
+
+    learn: Schedule = "1m"
+    retrain: Schedule = "24h"
+    watch: Schedule = "1h"
+    promote: Schedule = "5m"
+
+
+class Retrain(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What batch learners are fitted on."""
+
+    window_rows: Count = 50_000
+    min_rows: Count = 500
+    holdout: Fraction = 0.2
+    """Newest share of the window, never fitted on: metrics and parity come from it."""
+
+
+class Drift(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Windows and threshold of the drift report."""
+
+    reference_rows: Count = 5_000
+    current_rows: Count = 1_000
+    min_rows: Count = 200
+    threshold: Fraction = 0.1
+    """Distance above which a column has drifted: normalised Wasserstein for numbers, Jensen-Shannon for categories."""
+    share: Fraction = 0.5
+    """Share of drifted columns that makes the report an alarm."""
+
+
+class Mail(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Who gets reports and decisions; without TILTYARD_SMTP_URL they go to the outbox folder."""
+
+    recipients: tuple[str, ...] = ()
+    when: Literal["always", "drift"] = "drift"
+
+
+class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One model: what it is asked, what it answers, and how it stays good."""
+
+    features: Annotated[dict[str, FeatureSpec], Meta(min_length=1)]
+    label: Label
+    learners: Annotated[dict[Name, Learner], Meta(min_length=1)]
+    title: str = ""
+    gate: Gate = Gate()
+    schedules: Schedules = Schedules()
+    retrain: Retrain = Retrain()
+    drift: Drift = Drift()
+    mail: Mail = Mail()
+    label_horizon: Duration = "30d"
+    """How long a prediction waits for feedback before it expires from the streams."""
+
+    @property
+    def schema(self) -> Schema:
+        features = tuple(_feature(name, spec) for name, spec in self.features.items())
+        return Schema(features, self.label)
+
+    @property
+    def loss(self) -> str:
+        return self.gate.loss or ("absolute" if self.label.is_regression else "zero_one")
+
+    def learners_of(self, kind: Literal["online", "batch"]) -> dict[str, Learner]:
+        return {name: learner for name, learner in self.learners.items() if learner.kind == kind}
+
+
+def _feature(name: str, spec: str) -> Feature:
+    kind: FeatureType = spec.rstrip("?")  # type: ignore[assignment]  # the pattern admits only these
+    return Feature(name, kind, optional=spec.endswith("?"))
+
+
+class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The whole file."""
+
+    models: Annotated[dict[Name, Model], Meta(min_length=1)]
+
+    def model(self, name: str) -> Model:
+        """Raises ConfigError naming the nearest model."""
+        if name not in self.models:
+            raise ConfigError(f'there is no model "{name}"{_nearest(name, self.models)}')
+        return self.models[name]
+
+
+def load(path: Path) -> Config:
+    """The configuration in a TOML file. Raises ConfigError with the path and the key."""
+    try:
+        text = path.read_text()
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}; write one with `tiltyard init`") from None
+    try:
+        return parse(text)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+
+
+def parse(text: str) -> Config:
+    """The configuration in TOML text. Raises ConfigError."""
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"not valid TOML: {error}") from None
+    _refuse_unknown(raw, Config, "")
+    tables = raw.get("models")
+    if not isinstance(tables, dict) or not tables:
+        raise ConfigError("there is no model: add a table [models.NAME], or write a file with `tiltyard init`")
+    models = {name: _model(name, table) for name, table in tables.items()}
+    return Config(models=models)
+
+
+def _model(name: str, table: object) -> Model:
+    try:
+        msgspec.convert(name, Name)
+        model = msgspec.convert(table, Model)
+    except msgspec.ValidationError as error:
+        reason, _, path = str(error).partition(" - at `$")
+        raise ConfigError(f"models.{name}{path.rstrip('`')}: {reason}") from None
+    _refuse_contradictions(name, model)
+    return model
+
+
+def _refuse_unknown(raw: object, kind: Any, at: str) -> None:
+    """Walks the raw tables beside the types, so that the first wrong key is named with its nearest right one."""
+    info = msgspec.inspect.type_info(kind)
+    if isinstance(info, msgspec.inspect.Metadata):
+        info = info.type
+    if not isinstance(raw, dict):
+        return
+    if isinstance(info, msgspec.inspect.StructType):
+        fields = {field.encode_name: field.type for field in info.fields}
+        for key, value in raw.items():
+            where = f"{at}.{key}" if at else key
+            if key not in fields:
+                raise ConfigError(f'unknown key "{where}"{_nearest(key, fields)}')
+            _walk(value, fields[key], where)
+    elif isinstance(info, msgspec.inspect.DictType):
+        for key, value in raw.items():
+            _walk(value, info.value_type, f"{at}.{key}" if at else key)
+
+
+def _walk(raw: object, info: msgspec.inspect.Type, at: str) -> None:
+    if isinstance(info, msgspec.inspect.Metadata):
+        info = info.type
+    if isinstance(info, msgspec.inspect.StructType):
+        _refuse_unknown(raw, info.cls, at)
+    elif isinstance(info, msgspec.inspect.DictType) and isinstance(raw, dict):
+        for key, value in raw.items():
+            _walk(value, info.value_type, f"{at}.{key}")
+
+
+def _nearest(name: str, known: Any) -> str:
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f'; did you mean "{close[0]}"?' if close else f"; known are {', '.join(sorted(known))}"
+
+
+def _refuse_contradictions(name: str, model: Model) -> None:
+    gate, at = model.gate, f"models.{name}"
+    for key in ("max_age", "maturity", "shadow_timeout"):
+        seconds(getattr(gate, key))
+    if seconds(model.label_horizon) <= seconds(gate.maturity):
+        raise ConfigError(f"{at}.label_horizon: must exceed gate.maturity, or predictions expire before they count")
+    if gate.max_matured <= gate.min_matured:
+        raise ConfigError(f"{at}.gate.max_matured: must exceed min_matured ({gate.min_matured})")
+    if gate.min_gain <= gate.margin:
+        raise ConfigError(f"{at}.gate.min_gain: must exceed margin ({gate.margin}), or every challenger is given up")
+    classes = not model.label.is_regression
+    if classes != (model.loss in ("zero_one", "brier", "log")):
+        raise ConfigError(f'{at}.gate.loss: "{model.loss}" does not fit a {model.label.task} label')
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema (2020-12) of the file, for editors."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **msgspec.json.schema(Config)}
