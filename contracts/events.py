@@ -1,0 +1,114 @@
+"""What travels on the streams: frozen, typed, and readable by later versions (new fields go last, with defaults).
+
+One stream entry carries one event as MessagePack in field ``e``. The entry id is the event's identity and its time.
+"""
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import msgspec
+
+from contracts.schema import Value
+
+FIELD = b"e"
+_SEQUENCE_BITS = 20  # offsets stay below 2^63 until the year 2248; Redis numbers entries of one ms from 0
+
+Event = TypeVar("Event", bound=msgspec.Struct)
+
+
+class BadEntry(ValueError):
+    """A stream entry that cannot be read; it goes to the dead letters with its bytes and this reason."""
+
+
+class Prediction(msgspec.Struct, frozen=True, array_like=True):
+    """One question with the answer that was given. `row` holds the features as served, in schema order."""
+
+    version: int
+    revision: int
+    scores: tuple[float, ...]
+    row: tuple[Value, ...]
+    schema: str
+    """Fingerprint of the schema that orders `row`."""
+
+
+class Shadow(msgspec.Struct, frozen=True, array_like=True):
+    """Challengers' scores for the prediction of the same id: version -> (revision, scores)."""
+
+    scores: dict[int, tuple[int, tuple[float, ...]]] = {}
+
+
+class Feedback(msgspec.Struct, frozen=True, array_like=True):
+    """A label for a prediction. `label` is a class's text, or a value; `labeled_at` is in epoch seconds."""
+
+    prediction_id: str
+    label: str | float
+    reporter: str | None = None
+    comment: str | None = None
+    labeled_at: float | None = None
+
+
+class DeadLetter(msgspec.Struct, frozen=True, array_like=True):
+    """An entry that could not be read: its stream, the fields as they came, and why."""
+
+    stream: str
+    fields: dict[bytes, bytes]
+    reason: str
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """One line of the ledger. `hash` covers every other field, `previous` chains it to the line before."""
+
+    seq: int
+    at: float
+    """Epoch seconds."""
+    model: str
+    kind: str
+    version: int | None
+    reason: str
+    cause: str
+    """Who or what decided: a flow, or a person's name."""
+    numbers: dict[str, Any]
+    key: str
+    """Names the step, so that a repeated run finds it done."""
+    previous: str
+    hash: str
+
+
+def encode(event: msgspec.Struct) -> bytes:
+    return msgspec.msgpack.encode(event)
+
+
+def decode(kind: type[Event], fields: Mapping[bytes, bytes]) -> Event:
+    """The event in a stream entry's fields. Raises BadEntry."""
+    if FIELD not in fields:
+        raise BadEntry(f"has no field {FIELD.decode()!r}")
+    try:
+        return msgspec.msgpack.decode(fields[FIELD], type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadEntry(f"is no {kind.__name__}: {error}") from None
+
+
+def entry_id(text: str) -> tuple[int, int]:
+    """(milliseconds, sequence) of "1763800000000-0"; tuples compare as Redis orders entries. Raises ValueError."""
+    milliseconds, dash, sequence = text.partition("-")
+    if not (dash and milliseconds.isdecimal() and sequence.isdecimal() and text.isascii()):
+        raise ValueError(f"{text!r} is not an id of the form milliseconds-sequence")
+    if len(milliseconds) > 13 or len(sequence) > 9:
+        raise ValueError(f"{text!r} is beyond any id that was given out")
+    return int(milliseconds), int(sequence)
+
+
+def offset(text: str) -> int:
+    """An entry id as one int64 that orders alike."""
+    milliseconds, sequence = entry_id(text)
+    return milliseconds << _SEQUENCE_BITS | sequence
+
+
+def offset_id(number: int) -> str:
+    """The entry id of an offset."""
+    return f"{number >> _SEQUENCE_BITS}-{number & ((1 << _SEQUENCE_BITS) - 1)}"
+
+
+def seconds_of(text: str) -> float:
+    """Epoch seconds at which an entry was appended, by Redis's clock."""
+    return entry_id(text)[0] / 1000

@@ -1,0 +1,127 @@
+"""What each process makes known of itself, for the page, the command line and the next process.
+
+Facts are JSON in one Redis hash per model, by name: ``learn``, ``shadow``, ``watch``, ``serving:<address>``.
+"""
+
+from typing import Any
+
+import msgspec
+
+
+class LearnerFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """One online learner, as of the last checkpoint."""
+
+    learned: int
+    last_feedback_id: str
+    state_hash: str
+    version: int | None = None
+    """None until it is registered."""
+    revision: int = 0
+    """Newest published one."""
+    benched: str | None = None
+    """Why it no longer learns, when it does not."""
+
+
+class VersionFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """Prequential loss of one version on labelled predictions, as logged at the question."""
+
+    version: int
+    learner: str
+    n: int
+    loss: float
+    """Mean, in units of the model's loss."""
+    accuracy: float | None
+    """None for a value."""
+    curve: tuple[tuple[float, int, float], ...] = ()
+    """(epoch seconds of the last prediction, labelled predictions, mean loss) of consecutive stretches."""
+
+
+class ComparisonFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """One challenger against the champion of this tenure."""
+
+    champion: int
+    challenger: int
+    learner: str
+    started_at: float
+    n: int
+    wins: int
+    losses: int
+    gain: float
+    lower: float
+    upper: float
+    log_e: float
+    needed: float
+    """log E at which the gate opens."""
+    uncovered: int
+    decision: str
+    reason: str
+    evidence: dict[str, Any]
+    curve: tuple[tuple[int, float, float, float, float], ...] = ()
+    """(n, log10 E, mean gain, lower, upper), thinned evenly."""
+
+
+class LearnFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """The learn loop, as of its last checkpoint."""
+
+    at: float
+    last_feedback_id: str
+    feedback: int
+    joined: int
+    orphans: int
+    duplicates: int
+    corrections: int
+    late: int
+    """Labels that came after maturity: learned, never evidence."""
+    uncovered: int
+    pending: int
+    matured: int
+    dead_letters: int
+    loss: str
+    delay_s: tuple[float, float, float] | None
+    """Label delay: median, 90th and 99th percentile."""
+    learners: dict[str, LearnerFacts]
+    versions: tuple[VersionFacts, ...]
+    comparisons: tuple[ComparisonFacts, ...]
+    logged_predictions: int = 0
+    logged_labels: int = 0
+
+
+class ShadowFacts(msgspec.Struct, frozen=True, kw_only=True):
+    at: float
+    position: str
+    scored: int
+    versions: dict[int, int]
+    """Revision in use of each challenger."""
+    refused: dict[int, str] = {}
+
+
+class ServingFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """One serving process; stale when `at` is older than a few seconds."""
+
+    at: float
+    address: str
+    pid: int
+    version: int | None
+    revision: int
+    provider: str
+    refused: str | None = None
+    """Why the newest release was refused, when it was."""
+    answered: int = 0
+    unlogged: int = 0
+    """Answers whose log entry failed (prediction_id null)."""
+
+
+class DriftFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """The latest drift report."""
+
+    at: float
+    report: str
+    """File name in the report folder."""
+    alarm: bool
+    share: float
+    columns: dict[str, float]
+    """Distance by column."""
+    drifted: tuple[str, ...]
+    sentence: str
+    reference_rows: int
+    current_rows: int

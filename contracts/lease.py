@@ -1,0 +1,57 @@
+"""A lease in Redis: at most one holder per name, lost by silence, renewed by use."""
+
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import redis
+
+from contracts import streams
+
+_RENEW = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end return 0"
+_RELEASE = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
+
+
+class LeaseTaken(Exception):
+    """Somebody else does this now."""
+
+    def __init__(self, name: str):
+        super().__init__(f"{name} is already running elsewhere; nothing was done")
+        self.name = name
+
+
+class LeaseLost(Exception):
+    """The lease ran out while its holder was busy: what is not yet saved must not be saved."""
+
+
+class Lease:
+    """Held by one process for `seconds` from the last renewal."""
+
+    def __init__(self, client: redis.Redis, model: str, name: str, hold_s: float = 15.0):
+        self.client, self.name, self.hold_s = client, f"{name} of {model}", hold_s
+        self.key = streams.key(model, f"lease:{name}")
+        self.token = secrets.token_hex(8)
+
+    def acquire(self) -> None:
+        """Raises LeaseTaken."""
+        if not self.client.set(self.key, self.token, nx=True, px=int(self.hold_s * 1000)):
+            raise LeaseTaken(self.name)
+
+    def renew(self) -> None:
+        """Raises LeaseLost."""
+        if not self.client.eval(_RENEW, 1, self.key, self.token, str(int(self.hold_s * 1000))):
+            raise LeaseLost(self.name)
+
+    def release(self) -> None:
+        self.client.eval(_RELEASE, 1, self.key, self.token)
+
+
+@contextmanager
+def held(client: redis.Redis, model: str, name: str, hold_s: float = 15.0) -> Iterator[Lease]:
+    """A lease for the length of a block. Raises LeaseTaken."""
+    lease = Lease(client, model, name, hold_s)
+    lease.acquire()
+    try:
+        yield lease
+    finally:
+        lease.release()

@@ -1,0 +1,204 @@
+"""Stream names and access: the only place that knows how Tiltyard lies in Redis.
+
+Keys of one model share the hash tag ``{model}``, so that a cluster keeps them together.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Literal, cast
+
+import msgspec
+import redis
+
+from contracts import events
+from contracts.events import DeadLetter, Decision, Feedback, Prediction, Shadow
+
+Source = Literal["predictions", "shadows", "feedback"]
+Fields = Mapping[bytes, bytes]
+Entry = tuple[str, Fields]
+
+START = "0-0"
+_LABEL_BUCKET_MS = 3_600_000
+_DECISIONS_KEPT = 1_000
+_REVISIONS_KEPT = 100_000
+
+# One atomic step: refuse an unknown prediction, answer a repeated label with its first receipt, else append.
+# The newest label of each prediction is kept in hashes of one hour of predictions, which expire whole.
+ADD_FEEDBACK = """
+if #redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1]) == 0 then return {'unknown', ''} end
+local seen = redis.call('HGET', KEYS[3], ARGV[1])
+if seen then
+  local id, label = string.match(seen, '^([^ ]+) (.*)$')
+  if label == ARGV[2] then return {'duplicate', id} end
+end
+local id = redis.call('XADD', KEYS[2], '*', 'e', ARGV[3])
+redis.call('HSET', KEYS[3], ARGV[1], id .. ' ' .. ARGV[2])
+redis.call('PEXPIRE', KEYS[3], ARGV[4])
+return {seen and 'correction' or 'accepted', id}
+"""
+
+
+def connect(url: str, **options: Any) -> redis.Redis:
+    """A client that speaks bytes and gives up on a dead server within seconds. Raises ValueError on a bad URL."""
+    return redis.Redis.from_url(url, socket_timeout=10, socket_connect_timeout=3, health_check_interval=15, **options)
+
+
+def key(model: str, name: str) -> str:
+    return f"tiltyard:{{{model}}}:{name}"
+
+
+def feedback_call(model: str, feedback: Feedback, horizon_s: float) -> tuple[list[str], list[str | bytes]]:
+    """KEYS and ARGV of `ADD_FEEDBACK`. Raises ValueError when the prediction id has not an id's form."""
+    milliseconds, _ = events.entry_id(feedback.prediction_id)
+    bucket = f"labels:{milliseconds // _LABEL_BUCKET_MS}"
+    keys = [key(model, "predictions"), key(model, "feedback"), key(model, bucket)]
+    kept_ms = int(horizon_s * 1000) + _LABEL_BUCKET_MS
+    return keys, [feedback.prediction_id, str(feedback.label), events.encode(feedback), str(kept_ms)]
+
+
+class Streams:
+    """One model's streams and facts."""
+
+    def __init__(self, client: redis.Redis, model: str):
+        self.client, self.model = client, model
+
+    def key(self, name: str) -> str:
+        return key(self.model, name)
+
+    def append(self, event: Prediction | Feedback) -> str:
+        """The new entry's id. Serving has a faster way to the same entry."""
+        source = "predictions" if isinstance(event, Prediction) else "feedback"
+        return _text(self.client.xadd(self.key(source), {events.FIELD: events.encode(event)}))
+
+    def add_feedback(self, feedback: Feedback, horizon_s: float) -> tuple[str, str]:
+        """(accepted | duplicate | correction | unknown, feedback id)."""
+        keys, arguments = feedback_call(self.model, feedback, horizon_s)
+        status, id_ = cast(list[bytes], self.client.eval(ADD_FEEDBACK, len(keys), *keys, *arguments))
+        return status.decode(), id_.decode()
+
+    def append_shadows(self, shadows: Iterable[tuple[str, Shadow]]) -> int:
+        """Appends under the predictions' own ids, in their order; what is already there is refused by Redis itself.
+
+        Returns how many were new.
+        """
+        pipeline = self.client.pipeline(transaction=False)
+        for id_, shadow in shadows:
+            pipeline.xadd(self.key("shadows"), {events.FIELD: events.encode(shadow)}, id=id_)
+        return self._run_refusing_repeats(pipeline)
+
+    def follow(self, source: Source, after: str, count: int = 1000, block_ms: int | None = None) -> list[Entry]:
+        """Up to `count` entries after an id, oldest first; waits up to `block_ms` for the first."""
+        found = cast(Any, self.client.xread({self.key(source): after}, count=count, block=block_ms))
+        if not found:
+            return []
+        entries = next(iter(found.values())) if isinstance(found, dict) else found[0][1]
+        return [(_text(id_), fields) for batch in _flat(entries) for id_, fields in [batch]]
+
+    def look_up(self, source: Source, ids: Iterable[str]) -> dict[str, Fields]:
+        """Fields by id, in one round trip; ids that are not there are absent."""
+        wanted = list(dict.fromkeys(ids))
+        pipeline = self.client.pipeline(transaction=False)
+        for id_ in wanted:
+            pipeline.xrange(self.key(source), id_, id_, count=1)
+        found = cast(list[list[tuple[bytes, Fields]]], pipeline.execute()) if wanted else []
+        return {id_: entries[0][1] for id_, entries in zip(wanted, found, strict=True) if entries}
+
+    def scan(self, source: Source, after: str, until: str = "+", count: int = 1000) -> Iterator[Entry]:
+        """Entries after one id through another, oldest first, read in pages."""
+        start = f"({after}"
+        while page := cast(list[tuple[bytes, Fields]], self.client.xrange(self.key(source), start, until, count)):
+            for id_, fields in page:
+                yield _text(id_), fields
+            start = f"({_text(page[-1][0])}"
+
+    def last_id(self, source: Source) -> str:
+        """The newest id ever appended, also after a trim; "0-0" when there is none."""
+        return _text(self._info(source).get("last-generated-id", START))
+
+    def added(self, source: Source) -> int:
+        """Entries ever appended; a reader's lag is this less what it has read."""
+        return int(self._info(source).get("entries-added", 0))
+
+    def _info(self, source: Source) -> dict[str, Any]:
+        try:
+            return self.client.xinfo_stream(self.key(source))
+        except redis.ResponseError as error:
+            if "no such key" in str(error):
+                return {}
+            raise
+
+    def length(self, name: str) -> int:
+        return self.client.xlen(self.key(name))
+
+    def bury(self, source: Source, id_: str, fields: Fields, reason: str) -> None:
+        """Keeps an unreadable entry, once, under its own id."""
+        letter = DeadLetter(source, dict(fields), reason)
+        pipeline = self.client.pipeline(transaction=False)
+        pipeline.xadd(self.key(f"dead:{source}"), {events.FIELD: events.encode(letter)}, id=id_)
+        self._run_refusing_repeats(pipeline)
+
+    def dead_letters(self, source: Source, count: int = 100) -> list[tuple[str, DeadLetter]]:
+        """The newest dead letters of a stream, newest first."""
+        found = cast(list[tuple[bytes, Fields]], self.client.xrevrange(self.key(f"dead:{source}"), count=count))
+        return [(_text(id_), events.decode(DeadLetter, fields)) for id_, fields in found]
+
+    def trim(self, source: Source, before: str) -> int:
+        """Drops entries below an id; the caller knows that every reader has passed it. Returns how many."""
+        return self.client.xtrim(self.key(source), minid=before, approximate=True)
+
+    def mirror(self, decision: Decision) -> None:
+        """Shows a ledger line to readers that have no access to the ledger; kept once per seq."""
+        pipeline = self.client.pipeline(transaction=False)
+        fields: Any = {events.FIELD: msgspec.json.encode(decision)}
+        pipeline.xadd(
+            self.key("decisions"), fields, id=f"{decision.seq + 1}-0", maxlen=_DECISIONS_KEPT, approximate=True
+        )
+        self._run_refusing_repeats(pipeline)
+
+    def decisions(self, count: int = 50) -> list[Decision]:
+        """The newest ledger lines, newest first."""
+        found = cast(list[tuple[bytes, Fields]], self.client.xrevrange(self.key("decisions"), count=count))
+        return [msgspec.json.decode(fields[events.FIELD], type=Decision) for _, fields in found]
+
+    def note_revision(self, version: int, last_feedback_id: str, revision: int) -> None:
+        """Remembers that a published revision has learned through a feedback id."""
+        pipeline = self.client.pipeline(transaction=False)
+        name = self.key(f"revisions:{version}")
+        pipeline.xadd(name, {"revision": revision}, id=last_feedback_id, maxlen=_REVISIONS_KEPT, approximate=True)
+        self._run_refusing_repeats(pipeline)
+
+    def revision_since(self, version: int, feedback_id: str) -> int | None:
+        """The first published revision that has learned a feedback, or None when there is none yet."""
+        found = cast(Any, self.client.xrange(self.key(f"revisions:{version}"), feedback_id, "+", count=1))
+        return int(found[0][1][b"revision"]) if found else None
+
+    def set_fact(self, name: str, fact: msgspec.Struct) -> None:
+        """Publishes what a process knows; see `contracts.facts`."""
+        self.client.hset(self.key("facts"), name, msgspec.json.encode(fact))
+
+    def facts(self) -> dict[str, bytes]:
+        """Every published fact, as JSON by name."""
+        found = cast(dict[bytes, bytes], self.client.hgetall(self.key("facts")))
+        return {name.decode(): value for name, value in found.items()}
+
+    def _run_refusing_repeats(self, pipeline: Any) -> int:
+        """Runs XADDs with given ids; counts the new ones and lets repeats pass, since a replay brings them."""
+        new = 0
+        for result in pipeline.execute(raise_on_error=False):
+            if not isinstance(result, Exception):
+                new += 1
+            elif "equal or smaller" not in str(result):
+                raise result
+        return new
+
+
+def _flat(entries: Any) -> Iterator[tuple[bytes, Fields]]:
+    """RESP3 answers nest one level deeper than RESP2."""
+    for entry in entries:
+        if entry and isinstance(entry[0], list | tuple):
+            yield from entry
+        else:
+            yield entry
+
+
+def _text(value: object) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)

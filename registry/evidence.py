@@ -1,0 +1,248 @@
+"""Evidence that a challenger beats the champion, valid however often one looks.
+
+Each event is one paired difference d = (champion's loss - challenger's loss) / loss range, in [-1, 1]; d > 0 means
+that the challenger was better. For a constant stake s in [0, 1), the product of (1 + s d_i) exp(-s delta) is at most a
+non-negative martingale at every moment at which the running mean of the conditional advantages is at most delta,
+because log(1 + x) <= x. A fixed mixture over stakes is therefore an e-process: by Ville's inequality it ever reaches
+1/alpha with probability at most alpha, under any drift and dependence, at any stopping time. Inverting it in delta
+gives a confidence sequence, so a band and the gate never disagree.
+
+Sources (arXiv): Waudby-Smith and Ramdas, "Estimating means of bounded random variables by betting" (2010.09686);
+Choe and Ramdas, "Comparing sequential forecasters" (2110.00115); Howard, Ramdas, McAuliffe and Sekhon, "Time-uniform,
+nonparametric, nonasymptotic confidence sequences" (1810.08240).
+"""
+
+import json
+import math
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+
+GRID = "v1"  # names the stakes below in stored evidence; other stakes need another name
+STAKES: Floats = 0.9 * 2.0 ** (-np.arange(16) / 2)  # 0.9 keeps log1p(-stake) above -2.31, so no sum overflows
+LOG_WEIGHT = -math.log(len(STAKES))
+WON: Floats = np.log1p(STAKES)  # what d = +1 adds for each stake on "better", and d = -1 for each stake on "worse"
+LOST: Floats = np.log1p(-STAKES)
+
+
+class Evidence:
+    """Additive sums over paired differences: constant size, order-free, mergeable, exactly retractable.
+
+    `n` counts events, `wins` those with d > 0, `losses` those with d < 0; `s1` and `s2` are the sums of d and d*d.
+    `started_at` and `ended_at` (epoch seconds, or None) say when the first and the last counted question was asked.
+    """
+
+    __slots__ = ("_down", "_minus", "_plus", "_s1", "_s2", "_up", "ended_at", "losses", "n", "started_at", "wins")
+
+    def __init__(self, started_at: float | None = None) -> None:
+        self.n = self.wins = self.losses = 0
+        self.started_at: float | None = started_at
+        self.ended_at: float | None = None
+        # d = +1 and d = -1 are counted, not summed: with 0/1 loss the whole state is exact integers.
+        self._up = self._down = 0
+        self._s1 = self._s2 = 0.0
+        self._plus, self._minus = np.zeros_like(STAKES), np.zeros_like(STAKES)
+
+    @classmethod
+    def of_counts(cls, n: int, wins: int, losses: int) -> Self:
+        """The evidence of n events under 0/1 loss, `wins` for the challenger and `losses` against it."""
+        if min(wins, losses) < 0 or wins + losses > n:
+            raise ValueError(f"{wins} wins and {losses} losses do not fit into {n} events")
+        made = cls()
+        made.n, made.wins, made.losses, made._up, made._down = n, wins, losses, wins, losses
+        return made
+
+    @property
+    def s1(self) -> float:
+        return self._up - self._down + self._s1
+
+    @property
+    def s2(self) -> float:
+        return self._up + self._down + self._s2
+
+    @property
+    def mean(self) -> float:
+        """The average advantage so far; 0 before the first event."""
+        return self.s1 / self.n if self.n else 0.0
+
+    @property
+    def is_zero_one(self) -> bool:
+        """True while every difference was -1, 0 or 1: the loss then counts mistakes."""
+        return self._up + self._down == self.wins + self.losses
+
+    def add(self, d: float, at: float | None = None) -> None:
+        """Count one difference, asked at `at`. Raises ValueError on NaN or |d| > 1, and then nothing has changed."""
+        _check(d)
+        self._count(d, 1)
+        if at is not None:
+            self._span(at)
+
+    def retract(self, d: float) -> None:
+        """Undo one earlier add(d). Raises ValueError where no such difference can have been added."""
+        _check(d)
+        if not self._counted(d):
+            raise ValueError(f"difference {d} cannot be retracted: none like it was counted")
+        self._count(d, -1)
+
+    def _counted(self, d: float) -> bool:
+        if d == 0:
+            return self.n > self.wins + self.losses
+        if abs(d) == 1:
+            return (self._up if d > 0 else self._down) > 0
+        return (self.wins > self._up) if d > 0 else (self.losses > self._down)
+
+    def _count(self, d: float, times: int) -> None:
+        self.n += times
+        if d == 0:
+            return
+        if d > 0:
+            self.wins += times
+        else:
+            self.losses += times
+        if d == 1:
+            self._up += times
+        elif d == -1:
+            self._down += times
+        else:
+            self._s1 += times * float(d)
+            self._s2 += times * (float(d) * float(d))
+            self._plus += times * np.log1p(STAKES * d)
+            self._minus += times * np.log1p(-STAKES * d)
+
+    def add_many(self, d: npt.ArrayLike, at: npt.ArrayLike | None = None) -> None:
+        """Count differences float64[n], asked at float64[n]. Raises ValueError as `add` does; then none is counted."""
+        values = np.asarray(d, dtype=np.float64).ravel()
+        wrong = ~(np.abs(values) <= 1)
+        if wrong.any():
+            _check(float(values[wrong][0]))
+        self.n += len(values)
+        self.wins += int((values > 0).sum())
+        self.losses += int((values < 0).sum())
+        self._up += int((values == 1).sum())
+        self._down += int((values == -1).sum())
+        between = values[(values != 0) & (np.abs(values) < 1)]
+        if len(between):
+            self._s1 = float(_sum_onto(self._s1, between))
+            self._s2 = float(_sum_onto(self._s2, between * between))
+            staked = np.outer(between, STAKES)
+            self._plus = _sum_onto(self._plus, np.log1p(staked))
+            self._minus = _sum_onto(self._minus, np.log1p(-staked))
+        if at is not None and len(values):
+            times = np.asarray(at, dtype=np.float64)
+            self._span(float(times.min()))
+            self._span(float(times.max()))
+
+    def merge(self, other: "Evidence") -> None:
+        """Count everything that `other` counted; the two must not share events."""
+        self.n += other.n
+        self.wins += other.wins
+        self.losses += other.losses
+        self._up += other._up
+        self._down += other._down
+        self._s1 += other._s1
+        self._s2 += other._s2
+        self._plus += other._plus
+        self._minus += other._minus
+        if other.ended_at is not None:
+            self._span(other.ended_at)
+        if other.started_at is not None:
+            self.started_at = min(other.started_at, other.started_at if self.started_at is None else self.started_at)
+
+    def _span(self, at: float) -> None:
+        if self.started_at is None or at < self.started_at:
+            self.started_at = at
+        if self.ended_at is None or at > self.ended_at:
+            self.ended_at = at
+
+    def totals(self) -> tuple[Floats, Floats]:
+        """(log wealth of each stake on "better", of each stake on "worse"), float64[16] each, at delta = 0."""
+        return self._up * WON + self._down * LOST + self._plus, self._up * LOST + self._down * WON + self._minus
+
+    def log_e(self, delta: float = 0.0) -> float:
+        """Natural log of the evidence against "the average advantage is at most delta"."""
+        return _log_mean_exp(self.totals()[0] - self.n * delta * STAKES)
+
+    def log_e_worse(self, delta: float = 0.0) -> float:
+        """Natural log of the evidence against "the average advantage is at least delta"."""
+        return _log_mean_exp(self.totals()[1] + self.n * delta * STAKES)
+
+    def lower(self, alpha: float) -> float:
+        """With probability 1 - alpha the average advantage is never below this; above delta iff E(delta) > 1/alpha."""
+        return _root(self.totals()[0], self.n, alpha)
+
+    def upper(self, alpha: float) -> float:
+        """With probability 1 - alpha the average advantage is never above this."""
+        return -_root(self.totals()[1], self.n, alpha)
+
+    def bounds(self, alpha: float) -> tuple[float, float]:
+        """(lower, upper); each side is ever wrong with probability at most alpha. (-1, 1) before the first event."""
+        return self.lower(alpha), self.upper(alpha)
+
+    def to_json(self) -> str:
+        """The whole state; floats are written so that reading gives the same bits. Under 2 kB."""
+        state: dict[str, Any] = {"grid": GRID, "n": self.n, "wins": self.wins, "losses": self.losses}
+        state |= {"up": self._up, "down": self._down, "started_at": self.started_at, "ended_at": self.ended_at}
+        if self._s2 or self._plus.any():
+            state |= {"s1": self._s1, "s2": self._s2, "plus": self._plus.tolist(), "minus": self._minus.tolist()}
+        return json.dumps(state)
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Self:
+        """What `to_json` wrote. Raises ValueError when it was written for other stakes."""
+        state = json.loads(text)
+        if state.get("grid") != GRID:
+            raise ValueError(f"evidence with stakes {state.get('grid')!r}; this version reads {GRID!r} only")
+        made = cls.of_counts(state["n"], state["wins"], state["losses"])
+        made._up, made._down = state["up"], state["down"]
+        made.started_at, made.ended_at = state["started_at"], state["ended_at"]
+        if "plus" in state:
+            made._s1, made._s2 = state["s1"], state["s2"]
+            made._plus, made._minus = np.array(state["plus"]), np.array(state["minus"])
+        return made
+
+    def __repr__(self) -> str:
+        return f"Evidence(n={self.n}, wins={self.wins}, losses={self.losses}, s1={self.s1:.6g})"
+
+
+def _check(d: float) -> None:
+    # Never clamped: a value outside is a loss with a wrong range, and clamping it would void the guarantee.
+    if not -1 <= d <= 1:  # also catches NaN
+        raise ValueError(f"difference {d} is not in [-1, 1]; divide losses by their fixed range")
+
+
+def _sum_onto(start: Floats | float, rows: Floats) -> Floats:
+    """start + rows[0] + rows[1] + ... in that order, as `add` sums them: how events are batched changes no bit."""
+    total: Floats = np.cumsum(np.concatenate([np.expand_dims(np.asarray(start), 0), rows]), axis=0)[-1]
+    return total
+
+
+def _log_mean_exp(exponents: Floats) -> float:
+    top = float(exponents.max())
+    return top + LOG_WEIGHT + math.log(float(np.exp(exponents - top).sum()))
+
+
+def _root(total: Floats, n: int, alpha: float) -> float:
+    """The delta at which the evidence equals 1/alpha, within [-1, 1].
+
+    log E is convex and decreasing in delta, and the start lies left of the root (one stake alone reaches 1/alpha
+    there), so Newton's steps rise monotonically to it.
+    """
+    if not 0 < alpha < 1:
+        raise ValueError(f"alpha = {alpha} is not between 0 and 1")
+    if n == 0:
+        return -1.0
+    needed = -math.log(alpha) - LOG_WEIGHT
+    x = float(((total - needed) / (n * STAKES)).max())
+    for _ in range(50):
+        exponents = total - n * x * STAKES
+        top = float(exponents.max())
+        shares = np.exp(exponents - top)
+        mass = float(shares.sum())
+        step = (top + math.log(mass) - needed) / (n * float(shares @ STAKES) / mass)
+        x += step
+        if abs(step) < 1e-12:
+            break
+    return min(1.0, max(-1.0, x))
