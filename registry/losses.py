@@ -54,13 +54,15 @@ class Loss(msgspec.Struct, frozen=True):
         if not np.isfinite(rows).all():
             raise ValueError("scores are not finite")
         if self.name in ("absolute", "squared"):
-            error: Floats = np.minimum(np.abs(rows[:, 0] - wanted), self.clip)
-            return error if self.name == "absolute" else error * error
+            errors: Floats = np.minimum(np.abs(rows[:, 0] - wanted), self.clip)
+            powers: Floats = errors if self.name == "absolute" else errors * errors
+            return powers
         columns = wanted.astype(np.intp)
         if len(columns) and not (columns.min() >= 0 and columns.max() < rows.shape[1]):
             raise ValueError(f"labels are not columns of {rows.shape[1]} scores")
         if self.name == "zero_one":
-            return (rows.argmax(axis=1) != columns).astype(np.float64)
+            mistakes: Floats = np.where(rows.argmax(axis=1) == columns, 0.0, 1.0)
+            return mistakes
         if len(rows) and (rows.min() < -ROUNDING or np.abs(rows.sum(axis=1) - 1).max() > ROUNDING):
             raise ValueError("scores are not probabilities")
         own = rows[np.arange(len(rows)), columns]

@@ -57,7 +57,7 @@ def draw(rng: np.random.Generator, reps: int, better: float | Array, worse: floa
 def disagreements(
     rng: np.random.Generator, reps: int, better: float, worse: float, events: int
 ) -> tuple[npt.NDArray, Array]:
-    """`draw` without its zeros, which leave E(0) as it is: differences and the event number of each, inf past the end."""
+    """`draw` without its zeros, which leave E(0) alone: differences and the event number of each, inf past the end."""
     share = better + worse
     most = int(events * share + 8 * math.sqrt(events * share)) + 8
     at = np.cumsum(rng.geometric(share, (reps, most)), axis=1).astype(float)
