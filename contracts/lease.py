@@ -1,6 +1,7 @@
 """A lease in Redis: at most one holder per name, lost by silence, renewed by use."""
 
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -47,10 +48,17 @@ class Lease:
 
 
 @contextmanager
-def held(client: redis.Redis, model: str, name: str, hold_s: float = 15.0) -> Iterator[Lease]:
-    """A lease for the length of a block. Raises LeaseTaken."""
-    lease = Lease(client, model, name, hold_s)
-    lease.acquire()
+def held(client: redis.Redis, model: str, name: str, hold_s: float = 15.0, wait_s: float = 0.0) -> Iterator[Lease]:
+    """A lease for the length of a block, waiting up to `wait_s` for another holder. Raises LeaseTaken."""
+    lease, deadline = Lease(client, model, name, hold_s), time.monotonic() + wait_s
+    while True:
+        try:
+            lease.acquire()
+            break
+        except LeaseTaken:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(0.02)
     try:
         yield lease
     finally:
