@@ -1,0 +1,202 @@
+"""What the page says: figures as people write them, and the sentences that a model's story opens with."""
+
+import math
+from collections.abc import Sequence
+from datetime import datetime
+
+from contracts.config import Model
+from contracts.events import Decision
+from contracts.facts import ComparisonFacts
+from contracts.releases import PRIOR_VERSION
+from serving.page_facts import Seen
+
+_KINDS = {
+    "prior": "Prior",
+    "bootstrap": "Bootstrap",
+    "enrolled": "Enrolled",
+    "promoted": "Promoted",
+    "rolled_back": "Rolled back",
+    "retired": "Retired",
+    "confirmed": "Confirmed",
+    "moved_by_hand": "Moved by hand",
+    "budget": "New budget",
+    "refused": "Refused",
+    "retrained": "Retrained",
+    "drift": "Drift",
+}
+_VERDICTS = {
+    "collecting": "collecting",
+    "continue": "undecided",
+    "ready": "held back",
+    "promote": "has won",
+    "retire": "worse",
+    "give_up": "no gain",
+    "inconclusive": "inconclusive",
+}
+_LOSSES = {
+    "zero_one": "Mistakes",
+    "brier": "Brier loss",
+    "log": "Log loss",
+    "absolute": "Mean absolute error",
+    "squared": "Mean absolute error",
+}
+
+
+def count(number: float) -> str:
+    return f"{number:,.0f}"
+
+
+def clock(at: float, now: float) -> str:
+    """Local time; with the day, where that is not today."""
+    local = datetime.fromtimestamp(at)
+    time = f"{local:%H:%M}"
+    return time if local.date() == datetime.fromtimestamp(now).date() else f"{local.day} {local:%b} {time}"
+
+
+def iso(at: float) -> str:
+    return datetime.fromtimestamp(at).astimezone().isoformat(timespec="seconds")
+
+
+def duration(span_s: float) -> str:
+    """ "250 ms", "12 s", "8 min", "3 h", "4 days"."""
+    if span_s < 1:
+        return f"{max(0.0, span_s) * 1000:.0f} ms"
+    for unit, length in (("days", 86_400), ("h", 3_600), ("min", 60)):
+        if span_s >= 2 * length:
+            return f"{span_s / length:.0f} {unit}"
+    return f"{span_s:.3g} s" if span_s < 10 else f"{span_s:.0f} s"
+
+
+def points(share: float) -> str:
+    """A share as points, without a sign: 0.0123 -> "1.2"; small ones keep two digits, as the gate's sentences do."""
+    shown = abs(100 * share)
+    return f"{shown:.1f}" if shown >= 0.1 or shown == 0 else f"{shown:.2g}"
+
+
+def signed_points(share: float) -> str:
+    """As on an axis: "+1.2", "0", "−0.5"."""
+    if share == 0:
+        return "0"
+    shown = f"{abs(100 * share):.4g}"
+    return f"{'+' if share > 0 else '−'}{shown}"
+
+
+def loss_title(loss: str) -> str:
+    return _LOSSES.get(loss, loss)
+
+
+def loss_figure(loss: str, value: float) -> str:
+    """One mean loss with its unit: mistakes are per cent."""
+    return f"{100 * value:.1f} %" if loss == "zero_one" else f"{value:.4g}"
+
+
+def loss_tick(loss: str, value: float) -> str:
+    return f"{100 * value:.4g} %" if loss == "zero_one" else f"{value:.4g}"
+
+
+def kind(decision: Decision) -> str:
+    return _KINDS.get(decision.kind, decision.kind.replace("_", " ").capitalize())
+
+
+def verdict(comparison: ComparisonFacts, is_on_probation: bool) -> str:
+    return "on probation" if is_on_probation else _VERDICTS.get(comparison.decision, comparison.decision)
+
+
+def counts(comparison: ComparisonFacts, loss: str) -> str:
+    """What was counted, as a sentence; the gate's own words."""
+    if comparison.n == 0:
+        return "No labelled request has compared the two yet."
+    differed = "only one of the two was right on" if loss == "zero_one" else "their losses differed on"
+    better = "right" if loss == "zero_one" else "better"
+    return (
+        f"On {count(comparison.n)} labelled requests {differed} {count(comparison.wins + comparison.losses)}: "
+        f"the challenger was {better} {count(comparison.wins)} times, the champion {count(comparison.losses)}."
+    )
+
+
+def log10(natural: float) -> float:
+    return natural / math.log(10)
+
+
+def champion_after(line: Decision) -> int | None:
+    """Who answers after a ledger line, from the board that it carries; None for a line that moves nobody."""
+    board = line.numbers.get("board")
+    champion = board.get("champion") if isinstance(board, dict) else None
+    return champion if isinstance(champion, int) else None
+
+
+def tenures(decisions: Sequence[Decision]) -> list[tuple[Decision, int]]:
+    """The lines, oldest first, by which somebody else came to answer, and who. `decisions` come newest first."""
+    found: list[tuple[Decision, int]] = []
+    before: int | None = None
+    for line in reversed(decisions):
+        champion = champion_after(line)
+        if champion is None:
+            continue
+        # The oldest line at hand began a tenure only if it is the ledger's first.
+        if champion != before and (before is not None or line.seq == 0):
+            found.append((line, champion))
+        before = champion
+    return found
+
+
+def crowned(seen: Seen) -> Decision | None:
+    """The decision by which the champion came to answer, as far as the lines at hand go back."""
+    found = tenures(seen.decisions)
+    return found[-1][0] if found and found[-1][1] == seen.board.champion else None
+
+
+def named(seen: Seen, version: int) -> str:
+    return "The prior" if version == PRIOR_VERSION else f"Version {version} ({seen.learner(version)})"
+
+
+def headline(seen: Seen, model: Model, now: float) -> str:
+    """The first thing one reads: who answers, since when, and what makes it the better one."""
+    champion, crowning = seen.board.champion, crowned(seen)
+    if champion is None:
+        return "Nothing answers yet."
+    if champion == PRIOR_VERSION:
+        return "The prior answers: the same scores every time, until a learner has earned it."
+    told = f"{named(seen, champion)} answers"
+    if crowning is None:
+        return f"{told}."
+    because = _because(seen, model, crowning)
+    return f"{told} since {clock(crowning.at, now)}{'; ' if because else ''}{because}."
+
+
+def _because(seen: Seen, model: Model, crowning: Decision) -> str:
+    """What the line that crowned the champion says for it; empty where that has no short form."""
+    if crowning.kind == "bootstrap":
+        return "it was the first to have learned enough labels"
+    if crowning.kind == "rolled_back":
+        return f"version {crowning.version} was rolled back"
+    numbers = crowning.numbers
+    gain, lower = numbers.get("gain", numbers.get("mean")), numbers.get("lower")
+    if not (isinstance(gain, int | float) and isinstance(lower, int | float)) or gain <= 0:
+        return ""
+    what = "fewer mistakes" if model.loss == "zero_one" else "less loss"
+    beaten = numbers["board"].get("previous")
+    whom = seen.learner(beaten) if isinstance(beaten, int) else "the champion before"
+    return f"it makes {points(gain)} points {what} than {whom} (at least {points(lower)})"
+
+
+def next_step(seen: Seen, model: Model) -> str:
+    """What has to happen next, where nothing was decided yet; empty otherwise."""
+    if seen.board.champion is None:
+        return "No version has been published. `tiltyard up` publishes the prior when it starts."
+    if seen.board.champion != PRIOR_VERSION:
+        return ""
+    wanted = model.gate.bootstrap_labels
+    learners = {} if seen.learn is None else seen.learn.learners
+    if not learners:
+        return f"The first learner to have learned {count(wanted)} labels takes over."
+    first = max(learners, key=lambda name: learners[name].learned)
+    return (
+        f"The first learner to have learned {count(wanted)} labels takes over; "
+        f"{first} has learned {count(learners[first].learned)}."
+    )
+
+
+def listed(words: Sequence[str]) -> str:
+    """ "a", "a and b", "a, b and c"."""
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)

@@ -1,0 +1,43 @@
+// Fetches the page's parts every two seconds while it is looked at, and swaps those that changed.
+const main = document.getElementById("page");
+const parts = (root) => [...root.querySelectorAll("[data-part]")];
+const names = (root) => parts(root).map((part) => part.id).join();
+let timer;
+let busy = false;
+
+function isSelectedIn(part) {
+  const selection = getSelection();
+  return !selection.isCollapsed && part.contains(selection.anchorNode);
+}
+
+function swap(text) {
+  const fresh = document.createElement("main");
+  fresh.innerHTML = text;
+  if (names(fresh) !== names(main)) return main.replaceChildren(...fresh.childNodes);
+  for (const part of parts(fresh)) {
+    const old = document.getElementById(part.id);
+    for (const open of old.querySelectorAll("details[open]")) {
+      part.querySelector(`#${CSS.escape(open.id)}`)?.setAttribute("open", "");
+    }
+    if (part.outerHTML !== old.outerHTML && !isSelectedIn(old)) old.replaceWith(part);
+  }
+}
+
+async function refresh() {
+  clearTimeout(timer);
+  if (document.hidden || busy) return;
+  busy = true;
+  try {
+    const answer = await fetch(document.body.dataset.fragment, { signal: AbortSignal.timeout(10000) });
+    if (!answer.ok) throw new Error(answer.status);
+    swap(await answer.text());
+    document.body.classList.remove("lost");
+  } catch {
+    document.body.classList.add("lost");
+  }
+  busy = false;
+  timer = setTimeout(refresh, 2000);
+}
+
+document.addEventListener("visibilitychange", refresh);
+timer = setTimeout(refresh, 2000);
