@@ -37,9 +37,11 @@ return {seen and 'correction' or 'accepted', id}
 """
 
 
-def connect(url: str, **options: Any) -> redis.Redis:
+def connect(url: str, timeout_s: float = 10, **options: Any) -> redis.Redis:
     """A client that speaks bytes and gives up on a dead server within seconds. Raises ValueError on a bad URL."""
-    return redis.Redis.from_url(url, socket_timeout=10, socket_connect_timeout=3, health_check_interval=15, **options)
+    return redis.Redis.from_url(
+        url, socket_timeout=timeout_s, socket_connect_timeout=min(3, timeout_s), health_check_interval=15, **options
+    )
 
 
 def key(model: str, name: str) -> str:

@@ -1,0 +1,96 @@
+"""Questions that arrive together are scored together, logged in one round trip, and only then answered."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+
+from contracts import events
+from contracts.events import Prediction
+from contracts.schema import Value
+from serving.live import Live
+from serving.model import Scores, Served, finite
+from serving.refusal import Refusal
+from serving.wire import Away, Reply, Wire
+
+log = logging.getLogger(__name__)
+
+Answer = Callable[[int, bytes], None]
+"""Takes an HTTP status and a JSON body; called once for each question."""
+
+
+class Desk:
+    """Collects questions for one turn of the event loop."""
+
+    def __init__(self, wire: Wire):
+        self._wire = wire
+        self._turn: dict[Live, list[_Asked]] = {}
+
+    def ask(self, live: Live, body: bytes | bytearray, answer: Answer) -> None:
+        """Answers a predict request, now or in a later turn. What cannot be read is refused and not logged."""
+        try:
+            row = live.form.read(body)
+        except Refusal as refusal:
+            live.counts.refusals[refusal.status] += 1
+            answer(refusal.status, refusal.body)
+            return
+        if not self._turn:
+            asyncio.get_running_loop().call_soon(self._score_turn)
+        self._turn.setdefault(live, []).append(_Asked(live, row, answer))
+
+    def _score_turn(self) -> None:
+        turn, self._turn = self._turn, {}
+        for live, asked in turn.items():
+            self._score(live, asked)
+        self._wire.flush()
+
+    def _score(self, live: Live, asked: "list[_Asked]") -> None:
+        served = live.served
+        if served is None:
+            for question in asked:
+                question.refuse(not_ready(live))
+            return
+        for question, scores in zip(asked, _score_each(served, [question.row for question in asked]), strict=True):
+            if scores is None or not finite(scores):
+                question.refuse(Refusal(500, f"version {served.version} gives no finite score for this question"))
+                continue
+            question.served, question.scores = served, scores
+            event = Prediction(served.version, served.revision, scores, question.row, live.schema.fingerprint)
+            self._wire.send(question.logged, b"XADD", live.stream, b"*", events.FIELD, events.encode(event))
+
+
+class _Asked:
+    """A question on its way to its answer."""
+
+    __slots__ = ("answer", "at", "live", "row", "scores", "served")
+
+    def __init__(self, live: Live, row: tuple[Value, ...], answer: Answer):
+        self.live, self.row, self.answer = live, row, answer
+        self.at = time.perf_counter()
+        self.served: Served
+        self.scores: Scores
+
+    def refuse(self, refusal: Refusal) -> None:
+        self.live.counts.refusals[refusal.status] += 1
+        self.answer(refusal.status, refusal.body)
+
+    def logged(self, reply: Reply) -> None:
+        """Answers, with the entry's id or, when Redis did not take the entry, without one."""
+        prediction_id = None if isinstance(reply, Away) else reply.decode()
+        body = self.live.form.write(self.served, self.scores, prediction_id)
+        self.live.counts.answer(time.perf_counter() - self.at, prediction_id is not None)
+        self.answer(200, body)
+
+
+def not_ready(live: Live) -> Refusal:
+    why = live.refused or "no champion was published yet"
+    return Refusal(503, f"{live.name} cannot answer: {why}", headers={"Retry-After": "1"})
+
+
+def _score_each(served: Served, rows: Sequence[tuple[Value, ...]]) -> list[Scores | None]:
+    """Scores together; when that fails, one by one, so that a question fails for itself only."""
+    try:
+        return list(served.score(rows))
+    except Exception as error:  # noqa: BLE001  # onnxruntime raises many types, none of them public
+        log.error("scoring failed version=%d rows=%d error=%r", served.version, len(rows), error)
+        return [None] if len(rows) == 1 else [_score_each(served, [row])[0] for row in rows]

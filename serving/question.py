@@ -1,0 +1,68 @@
+"""A predict request's body in, its answer's body out."""
+
+import json
+import math
+from typing import Any
+
+import msgspec
+
+from contracts.config import Model
+from contracts.schema import BadInput, Value, bad_input
+from serving.model import Scores, Served
+from serving.refusal import Refusal
+
+BODY_LIMIT = 1 << 20
+"""Bytes of the largest body that is read."""
+
+_FORM = 'send {"features": {...}}'
+
+
+class Form:
+    """Reads one model's questions and writes its answers."""
+
+    def __init__(self, name: str, model: Model):
+        self.name, self.schema = name, model.schema
+        label = self.schema.label
+        self._classes, self._texts = label.classes, label.class_texts
+        body = msgspec.defstruct("Question", [("features", self.schema.struct)], forbid_unknown_fields=True)
+        self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(body)
+
+    def read(self, body: bytes | bytearray) -> tuple[Value, ...]:
+        """Features in schema order. Raises Refusal: 422 naming the field, or 400 when it is no JSON."""
+        try:
+            return self.schema.row(self._decoder.decode(body).features)
+        except BadInput as error:
+            raise Refusal(422, error.reason, f"features.{error.field}") from None
+        except msgspec.ValidationError as error:
+            bad = bad_input(error)
+            raise Refusal(422, f"{bad.reason}; {_FORM}" if bad.field == "body" else bad.reason, bad.field) from None
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise _malformed(body, error) from None
+
+    def write(self, served: Served, scores: Scores, prediction_id: str | None) -> bytes:
+        """The answer as JSON. The first of equally probable classes is the label."""
+        answer: dict[str, object] = {"prediction_id": prediction_id}
+        if self._classes:
+            answer["label"] = self._classes[scores.index(max(scores))]
+            answer["probabilities"] = dict(zip(self._texts, scores, strict=True))
+        else:
+            answer["label"] = answer["value"] = scores[0]
+        answer["model"], answer["version"], answer["revision"] = self.name, served.version, served.revision
+        return msgspec.json.encode(answer)
+
+
+def _malformed(body: bytes | bytearray, error: Exception) -> Refusal:
+    """Python's parser reads NaN and Infinity, so that the field which holds one can be named."""
+    if not body:
+        return Refusal(400, f"the body is empty; {_FORM}")
+    if b"NaN" in body or b"Infinity" in body:
+        try:
+            features = json.loads(body)["features"]
+            field = next(
+                name for name, value in features.items() if isinstance(value, float) and not math.isfinite(value)
+            )
+        except (ValueError, TypeError, KeyError, AttributeError, StopIteration, RecursionError):
+            pass  # then it is malformed in another way too
+        else:
+            return Refusal(422, "is not a finite number", f"features.{field}")
+    return Refusal(400, f"the body is not valid JSON: {error}")
