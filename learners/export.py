@@ -1,0 +1,162 @@
+"""River models as ONNX graphs that answer what River answers, computed in double.
+
+>>> from river import linear_model, preprocessing
+>>> model = preprocessing.StandardScaler() | linear_model.LogisticRegression()
+>>> onnx_model = to_onnx(model, schema)  # doctest: +SKIP
+
+Missing numbers and categories act as absent keys do in River, unseen categories likewise; a class that was never seen
+has probability 0, and a model that has no opinion yet answers equal probabilities, or 0. Differences are those of the
+order of summation: below 1e-12 of the sum's largest term.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import onnx
+from river import linear_model, optim, preprocessing, tree
+from river.compose import Pipeline
+from river.tree.nodes.htc_nodes import LeafMajorityClass
+from river.tree.nodes.htr_nodes import LeafMean
+
+from contracts.schema import Schema
+from learners import trees, zoo
+from learners.frame import Frame, NotExportable
+from learners.graph import Graph
+from learners.linear import linear
+from learners.online import class_keys, class_scores
+from learners.transformers import transform
+
+__all__ = ["NotExportable", "supported", "to_onnx", "weights"]
+
+
+def to_onnx(model: Any, schema: Schema) -> onnx.ModelProto:
+    """The graph of a River estimator, or of a pipeline that ends in one, with the schema's signature.
+
+    A binary label is learned as bool (whether it is the second class), other classes as their text. Weights are
+    overridable initializers. Raises NotExportable, naming the part that has no exact equivalent.
+    """
+    graph = Graph(schema)
+    return graph.finish(_emit(model, Frame.of_inputs(graph)), type(model).__name__)
+
+
+def weights(model: Any, schema: Schema) -> dict[str, np.ndarray]:
+    """What learning changes in the graph of `to_onnx`, by initializer name.
+
+    A session of an earlier export accepts them as inputs where all shapes are equal and no category or split is new.
+    """
+    graph = Graph(schema)
+    _emit(model, Frame.of_inputs(graph))
+    return graph.weights
+
+
+def supported() -> tuple[str, ...]:
+    """Names of the estimators that have an exact equivalent."""
+    return tuple(sorted(kind.__name__ for kind in _ESTIMATORS))
+
+
+def _emit(model: Any, frame: Frame) -> str:
+    if type(model) is Pipeline:
+        *steps, model = model.steps.values()
+        for step in steps:
+            frame = transform(step, frame)
+    emit = _ESTIMATORS.get(type(model))
+    if emit is None:
+        raise NotExportable(type(model).__name__, f"known estimators are {', '.join(supported())}")
+    return emit(model, frame)
+
+
+def _expect(model: Any, frame: Frame, *tasks: str) -> None:
+    task = frame.graph.schema.label.task
+    if task not in tasks:
+        raise NotExportable(type(model).__name__, f"it does not answer a {task} label")
+
+
+def _logistic(model: Any, frame: Frame) -> str:
+    """Both classes as logistic functions of the same sum with opposite signs."""
+    _expect(model, frame, "binary")
+    positive, bias = _coefficients(model)
+    negative = {key: -value for key, value in positive.items()}
+    return frame.graph.add("Sigmoid", linear(type(model).__name__, frame, [negative, positive], [-bias, bias]))
+
+
+def _softmax(model: Any, frame: Frame) -> str:
+    _expect(model, frame, "binary", "multiclass")
+    keys = class_keys(frame.graph.schema.label)
+    stranger = next((key for key in model.weights if key not in keys), None)
+    if stranger is not None:
+        raise NotExportable("SoftmaxRegression", f'it learned the class "{stranger}", which the schema lacks')
+    bias = [0.0 if key in model.weights or not model.weights else -math.inf for key in keys]
+    columns = [model.weights.get(key, {}) for key in keys]
+    return frame.graph.add("Softmax", linear("SoftmaxRegression", frame, columns, bias), axis=1)
+
+
+def _regression(model: Any, frame: Frame) -> str:
+    _expect(model, frame, "regression")
+    column, bias = _coefficients(model)
+    value = linear(type(model).__name__, frame, [column], [bias])
+    return frame.graph.add("Exp", value) if isinstance(model.loss, optim.losses.Poisson) else value
+
+
+def _coefficients(model: Any) -> tuple[dict[Any, float], float]:
+    if not math.isfinite(model.intercept):
+        raise NotExportable(type(model).__name__, "its intercept is not finite")
+    return dict(model.weights), float(model.intercept)
+
+
+def _standard_target(model: Any, frame: Frame) -> str:
+    """River's inverse: the regressor's answer in standard deviations, about the mean."""
+    value = _emit(model.regressor, frame)
+    spread = frame.graph.weight("target_spread", model.var.get() ** 0.5)
+    shift = frame.graph.weight("target_shift", model.var.mean.get())
+    return frame.graph.add("Add", frame.graph.add("Mul", value, spread), shift)
+
+
+def _tree_classifier(model: Any, frame: Frame) -> str:
+    _expect(model, frame, "binary", "multiclass")
+    label = frame.graph.schema.label
+
+    def scores(leaf: Any) -> tuple[float, ...]:
+        if not isinstance(leaf, LeafMajorityClass) or model.leaf_prediction != "mc":
+            raise NotExportable(type(model).__name__, f'leaf_prediction="{model.leaf_prediction}"; use "mc"')
+        return class_scores(_answer(leaf, model), label)
+
+    return _tree(model, frame, scores, class_scores({}, label))
+
+
+def _tree_regressor(model: Any, frame: Frame) -> str:
+    _expect(model, frame, "regression")
+
+    def scores(leaf: Any) -> tuple[float, ...]:
+        if not isinstance(leaf, LeafMean) or model.leaf_prediction != "mean":
+            raise NotExportable(type(model).__name__, f'leaf_prediction="{model.leaf_prediction}"; use "mean"')
+        return (float(_answer(leaf, model)),)
+
+    return _tree(model, frame, scores, (0.0,))
+
+
+def _answer(leaf: Any, model: Any) -> Any:
+    """What River says in a leaf that looks at no feature."""
+    return leaf.prediction({}, tree=model)
+
+
+def _tree(model: Any, frame: Frame, scores: Callable[[Any], tuple[float, ...]], before: tuple[float, ...]) -> str:
+    """`before` is answered while the tree has not even a root."""
+    if model._root is None:
+        return frame.graph.constant_scores(frame.graph.weight("leaves", [before]))
+    return trees.tree(frame, model._root, scores)
+
+
+_ESTIMATORS: dict[type, Callable[[Any, Frame], str]] = {
+    linear_model.LogisticRegression: _logistic,
+    linear_model.Perceptron: _logistic,
+    linear_model.PAClassifier: _logistic,
+    linear_model.SoftmaxRegression: _softmax,
+    linear_model.LinearRegression: _regression,
+    linear_model.PARegressor: _regression,
+    preprocessing.TargetStandardScaler: _standard_target,
+    tree.HoeffdingTreeClassifier: _tree_classifier,
+    zoo.OrderedTreeClassifier: _tree_classifier,
+    tree.HoeffdingTreeRegressor: _tree_regressor,
+}

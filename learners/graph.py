@@ -1,0 +1,128 @@
+"""ONNX graphs with Tiltyard's signature, computed in double; and sessions on one thread to check them with."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+from onnx import TensorProto, helper, numpy_helper
+
+from contracts.schema import Schema, Value
+
+ML = "ai.onnx.ml"
+
+# TreeEnsemble, which compares and sums in double, came with ai.onnx.ml 5; onnxruntime 1.31 runs all of these.
+_OPSETS = {"": 21, ML: 5}
+_IR_VERSION = 10
+
+
+class Graph:
+    """Nodes and constants as they accumulate; every method returns the name of a tensor."""
+
+    def __init__(self, schema: Schema):
+        self.schema = schema
+        self._nodes: list[onnx.NodeProto] = []
+        self._constants: dict[str, np.ndarray] = {}
+        self._weights: dict[str, np.ndarray] = {}
+
+    def add(self, operator: str, *inputs: str, domain: str = "", **attributes: Any) -> str:
+        """The single output of a new node."""
+        output = f"{operator}_{len(self._nodes)}"
+        self._nodes.append(helper.make_node(operator, list(inputs), [output], domain=domain, **attributes))
+        return output
+
+    def constant(self, values: Any, dtype: Any = np.float64) -> str:
+        """A tensor that never changes while the graph's structure stays."""
+        name = f"constant_{len(self._constants)}"
+        self._constants[name] = np.asarray(values, dtype)
+        return name
+
+    def weight(self, name: str, values: Any) -> str:
+        """A float64 tensor that learning changes: an initializer that a session's caller may override by this name."""
+        name = name if name not in self._weights else f"{name}_{len(self._weights)}"
+        self._weights[name] = np.asarray(values, np.float64)
+        return name
+
+    def codes(self, codes: Mapping[str, float], unseen: float, dtype: Any = np.float64) -> str:
+        """dtype[n, c]: categories as numbers, by their text; the text of a missing one is ""."""
+        return self._look_up("categorical", codes, unseen, dtype)
+
+    def codes_by_feature(self, codes: Mapping[tuple[str, str], float], unseen: float, dtype: Any = np.float64) -> str:
+        """The same, by (feature, text)."""
+        names = self.schema.categorical_names
+        prefix = {name: f"{i}:" for i, name in enumerate(names)}
+        texts = self.add("StringConcat", self.constant(list(prefix.values()), object), "categorical")
+        return self._look_up(texts, {prefix[name] + text: code for (name, text), code in codes.items()}, unseen, dtype)
+
+    def _look_up(self, texts: str, codes: Mapping[str, float], unseen: float, dtype: Any) -> str:
+        return self.add(
+            "LabelEncoder",
+            texts,
+            domain=ML,
+            keys_tensor=numpy_helper.from_array(np.array(list(codes), object)),
+            values_tensor=numpy_helper.from_array(np.array(list(codes.values()), dtype)),
+            default_tensor=numpy_helper.from_array(np.array([unseen], dtype)),
+        )
+
+    @property
+    def weights(self) -> dict[str, np.ndarray]:
+        """Every overridable tensor so far."""
+        return dict(self._weights)
+
+    def constant_scores(self, scores: str) -> str:
+        """Scores [k] repeated for each row, whatever the row."""
+        rows = self.add("Shape", "numeric" if self.schema.numeric_at else "categorical", start=0, end=1)
+        width = self.constant([self.schema.label.width], np.int64)
+        return self.add("Expand", scores, self.add("Concat", rows, width, axis=0))
+
+    def finish(self, scores: str, producer: str) -> onnx.ModelProto:
+        """The model whose output `scores` is the given double tensor [n, k]."""
+        self._nodes.append(helper.make_node("Identity", [scores], ["scores"]))
+        if self._nodes[-2].output[0] == scores:
+            del self._nodes[-1]
+            self._nodes[-1].output[0] = "scores"
+        model = helper.make_model(
+            self._graph(producer),
+            opset_imports=[helper.make_opsetid(domain, version) for domain, version in _OPSETS.items()],
+            ir_version=_IR_VERSION,
+            producer_name="tiltyard",
+        )
+        onnx.checker.check_model(model)
+        return model
+
+    def _graph(self, name: str) -> onnx.GraphProto:
+        inputs = []
+        if self.schema.numeric_at:
+            inputs.append(_info("numeric", TensorProto.DOUBLE, len(self.schema.numeric_at)))
+        if self.schema.categorical_at:
+            inputs.append(_info("categorical", TensorProto.STRING, len(self.schema.categorical_at)))
+        # An initializer that is also an input may be overridden (IR 4 and later).
+        overridable = [
+            helper.make_tensor_value_info(key, TensorProto.DOUBLE, value.shape) for key, value in self._weights.items()
+        ]
+        return helper.make_graph(
+            self._nodes,
+            name,
+            inputs + overridable,
+            [_info("scores", TensorProto.DOUBLE, self.schema.label.width)],
+            [numpy_helper.from_array(value, key) for key, value in (self._weights | self._constants).items()],
+        )
+
+
+def _info(name: str, kind: int, width: int) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, kind, ["n", width])
+
+
+def session(onnx_bytes: bytes) -> onnxruntime.InferenceSession:
+    """An onnxruntime session on the CPU with one thread, as parity is measured."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # overridable weights are meant: no warning for each
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    return onnxruntime.InferenceSession(onnx_bytes, options, providers=["CPUExecutionProvider"])
+
+
+def run(model: onnxruntime.InferenceSession, schema: Schema, rows: Sequence[Sequence[Value]]) -> np.ndarray:
+    """float64[n, k]: the session's scores for rows in schema order."""
+    (scores,) = model.run(["scores"], schema.tensors(rows))
+    return np.asarray(scores, np.float64)

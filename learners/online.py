@@ -1,0 +1,111 @@
+"""A learner that learns from every label, and says what it believes without changing by being asked."""
+
+import math
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+
+from contracts.schema import Label, Schema, Value
+from learners import state
+
+_RIVER = version("river")
+_TYPICAL: dict[str, Value] = {"float": 0.0, "int": 0, "bool": False, "category": "?"}
+
+
+class LearnerFailed(Exception):
+    """A learner raised, or answered with something that is no score; its state is not to be trusted any more."""
+
+    def __init__(self, name: str, reason: str):
+        super().__init__(f"learner {name} failed: {reason}; bench it, or rebuild it from the last checkpoint")
+        self.name, self.reason = name, reason
+
+
+class WrongRiver(Exception):
+    """A checkpoint was written by another River, whose states differ."""
+
+    def __init__(self, stored: str, installed: str):
+        super().__init__(
+            f"the checkpoint holds a state of River {stored}, but River {installed} is installed; "
+            f"install river=={stored}, or delete the checkpoint to learn anew from the log"
+        )
+        self.stored, self.installed = stored, installed
+
+
+class OnlineLearner:
+    """A River estimator for one schema: `learn_one` changes it, nothing else does.
+
+    `learned` counts the labels. Pickles of it are small, and equal states have equal `state_hash` in every process.
+    """
+
+    def __init__(self, name: str, model: Any, schema: Schema):
+        self.name, self.model, self.schema, self.learned = name, model, schema, 0
+        # River's default dicts and cached plans come to be at the first look: look once, so that later looks change
+        # nothing.
+        self.scores_one(tuple(_TYPICAL[feature.type] for feature in schema.features))
+
+    def learn_one(self, row: Sequence[Value], label: str | float) -> None:
+        """Learn one row (values in schema order) with its stored label. Raises LearnerFailed."""
+        try:
+            self.model.learn_one(self.schema.as_dict(row), target(self.schema.label, label))
+        except Exception as error:
+            raise LearnerFailed(self.name, _because(error)) from error
+        self.learned += 1
+
+    def scores_one(self, row: Sequence[Value]) -> tuple[float, ...]:
+        """Class probabilities in class order, or the value. Raises LearnerFailed when one is not finite."""
+        x = self.schema.as_dict(row)
+        try:
+            if self.schema.label.is_regression:
+                scores: tuple[float, ...] = (float(self.model.predict_one(x)),)
+            else:
+                scores = class_scores(self.model.predict_proba_one(x), self.schema.label)
+        except Exception as error:
+            raise LearnerFailed(self.name, _because(error)) from error
+        if not all(map(math.isfinite, scores)):
+            raise LearnerFailed(self.name, f"it answered {scores}")
+        return scores
+
+    def score_many(self, rows: Sequence[Sequence[Value]]) -> np.ndarray:
+        """float64[n, k]: `scores_one` of each row."""
+        return np.array([self.scores_one(row) for row in rows]).reshape(len(rows), self.schema.label.width)
+
+    def state_hash(self) -> str:
+        """64 hex digits: equal states give equal ones, whatever the process, its hash seed or how they were stored."""
+        return state.digest([self.learned, self.model])
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {
+            "river": _RIVER,
+            "name": self.name,
+            "schema": self.schema,
+            "learned": self.learned,
+            "model": state.dumps(self.model),
+        }
+
+    def __setstate__(self, stored: dict[str, Any]) -> None:
+        if stored["river"] != _RIVER:
+            raise WrongRiver(stored["river"], _RIVER)
+        self.name, self.schema, self.learned = stored["name"], stored["schema"], stored["learned"]
+        self.model = state.loads(stored["model"])
+
+
+def target(label: Label, stored: str | float) -> bool | str | float:
+    """A stored label as River learns it: a binary one is whether it is the second class."""
+    return stored == label.class_texts[1] if label.task == "binary" else stored
+
+
+def class_keys(label: Label) -> tuple[bool | str, ...]:
+    """What River calls the classes, in class order."""
+    return (False, True) if label.task == "binary" else label.class_texts
+
+
+def class_scores(probabilities: Mapping[Any, float], label: Label) -> tuple[float, ...]:
+    """River's probabilities in class order: 0 for a class never seen, equal ones when it has no opinion at all."""
+    scores = tuple(float(probabilities.get(key, 0.0)) for key in class_keys(label))
+    return scores if any(scores) else (1 / len(scores),) * len(scores)
+
+
+def _because(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"

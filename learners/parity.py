@@ -1,0 +1,66 @@
+"""Does a graph answer what its model answers? Measured through onnxruntime, on real rows."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from contracts.schema import Schema, Value
+from learners import graph
+from learners.frame import NotExportable
+
+ONLINE_TOLERANCE = 1e-9
+BATCH_TOLERANCE = 1e-5
+
+# Two classes closer than rounding have no order that an equal model would have to keep.
+_TIE = 1e-12
+
+Predict = Callable[[Sequence[Sequence[Value]]], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Parity:
+    """What a comparison found. Differences of values are relative to the value where that exceeds 1."""
+
+    rows: int
+    max_abs_difference: float
+    flips: int
+    """Rows whose most probable class differs."""
+
+
+def parity(onnx_bytes: bytes, predict: Predict, schema: Schema, rows: Sequence[Sequence[Value]]) -> Parity:
+    """How far the graph is from `predict`, which answers float64[n, k], on rows in schema order."""
+    return compare(predict(rows), graph.run(graph.session(onnx_bytes), schema, rows))
+
+
+def require_parity(
+    name: str,
+    onnx_bytes: bytes,
+    predict: Predict,
+    schema: Schema,
+    rows: Sequence[Sequence[Value]],
+    tolerance: float = BATCH_TOLERANCE,
+) -> Parity:
+    """The parity, where it is good enough to serve. Raises NotExportable where it is not."""
+    found = parity(onnx_bytes, predict, schema, rows)
+    if not found.max_abs_difference <= tolerance or found.flips:  # a NaN is beyond every tolerance
+        raise NotExportable(
+            name,
+            f"on {found.rows} rows its graph differs by up to {found.max_abs_difference:.3g} (tolerance {tolerance:g}) "
+            f"and flips {found.flips} labels",
+        )
+    return found
+
+
+def compare(expected: np.ndarray, found: np.ndarray) -> Parity:
+    """The parity of two score arrays float64[n, k]."""
+    if not len(expected):
+        return Parity(0, 0.0, 0)
+    differences = np.abs(expected - found)
+    if expected.shape[1] == 1:
+        differences = differences / np.maximum(1.0, np.abs(expected))
+        return Parity(len(expected), float(differences.max()), 0)
+    ordered = np.sort(expected, axis=1)
+    decided = ordered[:, -1] - ordered[:, -2] > _TIE
+    flips = decided & (expected.argmax(axis=1) != found.argmax(axis=1))
+    return Parity(len(expected), float(differences.max()), int(flips.sum()))

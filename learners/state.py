@@ -1,0 +1,154 @@
+"""River state as bytes and as a digest.
+
+Plain pickle is not enough: River keeps an unseeded random generator in every Gaussian (2.5 kB each, different in every
+process, never used here), caches in every Pipeline, and its regression trees observe features in linked nodes, whose
+depth is bounded only by the recursion limit that pickle then hits.
+"""
+
+import copyreg
+import hashlib
+import io
+import pickle
+import struct
+import types
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from river.compose import Pipeline
+from river.proba import Gaussian
+from river.tree.splitter.ebst_splitter import EBSTNode
+
+_ATOMS = (type(None), bool, int, str, bytes)
+
+
+def dumps(model: object) -> bytes:
+    """A River estimator as bytes; `loads` gives an equal one, whatever its depth."""
+    buffer = io.BytesIO()
+    _Pickler(buffer, protocol=5).dump(model)
+    return buffer.getvalue()
+
+
+def loads(data: bytes) -> Any:
+    """What `dumps` was given. Only for bytes that we wrote ourselves: unpickling runs code."""
+    return pickle.loads(data)
+
+
+def digest(state: object) -> str:
+    """64 hex digits, equal for equal states in any process: no identities, no caches, sets in a fixed order.
+
+    Dictionaries count in their own order, since sums over them are rounded in that order.
+    """
+    sha = hashlib.sha256()
+    _write(state, sha.update, {})
+    return sha.hexdigest()
+
+
+class _Pickler(pickle.Pickler):
+    def reducer_override(self, obj: Any) -> Any:
+        reduce = _REDUCERS.get(type(obj))
+        return NotImplemented if reduce is None else reduce(obj)
+
+
+def _reduce_gaussian(gaussian: Any) -> Any:
+    if gaussian.seed is not None:
+        return gaussian.__reduce_ex__(4)
+    return _gaussian, (gaussian._var,)
+
+
+def _gaussian(var: Any) -> Any:
+    gaussian: Any = Gaussian()  # type: ignore[no-untyped-call]
+    gaussian._var = var
+    return gaussian
+
+
+def _reduce_pipeline(pipeline: Any) -> Any:
+    return Pipeline, tuple(pipeline.steps.items())
+
+
+def _reduce_tree(root: Any) -> Any:
+    """A binary search tree as a list in pre-order, so that its depth costs no recursion."""
+    nodes, stack = [], [root]
+    while stack:
+        node = stack.pop()
+        left, right = node._left, node._right
+        nodes.append((node.att_val, node.estimator, node._update_estimator, left is not None, right is not None))
+        stack.extend(child for child in (right, left) if child is not None)
+    return _grow_tree, (nodes,)
+
+
+def _grow_tree(nodes: list[tuple[Any, ...]]) -> Any:
+    root = EBSTNode.__new__(EBSTNode)
+    stack = [root]
+    for value, estimator, update, has_left, has_right in nodes:
+        node = stack.pop()
+        node.att_val, node.estimator, node._update_estimator = value, estimator, update
+        node._left = EBSTNode.__new__(EBSTNode) if has_left else None
+        node._right = EBSTNode.__new__(EBSTNode) if has_right else None
+        stack.extend(child for child in (node._right, node._left) if child is not None)
+    return root
+
+
+_REDUCERS: dict[type, Callable[[Any], Any]] = {
+    Gaussian: _reduce_gaussian,
+    Pipeline: _reduce_pipeline,
+    EBSTNode: _reduce_tree,
+}
+
+
+def _write(value: Any, emit: Callable[[bytes], object], path: dict[int, int]) -> None:
+    """Emit tagged bytes for a value; `path` holds the objects above it, which a cycle names by their depth."""
+    kind = type(value)
+    if kind is float:
+        emit(b"f" + struct.pack("<d", value))
+    elif kind in _ATOMS:
+        text = value if kind is bytes else str(value).encode(errors="surrogatepass")
+        emit(f"{kind.__name__}:{len(text)}:".encode() + text)
+    elif isinstance(value, np.ndarray | np.generic) and not value.dtype.hasobject:
+        emit(f"a{value.dtype.str}{value.shape}".encode() + value.tobytes())
+    elif isinstance(value, type | types.FunctionType | types.BuiltinFunctionType) and _is_global(value):
+        emit(f"g{value.__module__}.{value.__qualname__};".encode())
+    elif id(value) in path:
+        emit(f"^{path[id(value)]};".encode())
+    else:
+        path[id(value)] = len(path)
+        _write_compound(value, emit, path)
+        del path[id(value)]
+
+
+def _is_global(value: Any) -> bool:
+    owner = getattr(value, "__self__", None)
+    return owner is None or isinstance(owner, types.ModuleType)
+
+
+def _write_compound(value: Any, emit: Callable[[bytes], object], path: dict[int, int]) -> None:
+    kind = type(value)
+    if kind is dict:
+        _write_each("d", (part for item in value.items() for part in item), emit, path)
+    elif kind in (list, tuple):
+        _write_each("l", iter(value), emit, path)
+    elif kind in (set, frozenset):
+        _write_each("s", iter(sorted(digest(item) for item in value)), emit, path)
+    else:
+        reduced = _REDUCERS[kind](value) if kind in _REDUCERS else value.__reduce_ex__(4)
+        _write_reduced(reduced, emit, path)
+
+
+def _write_each(tag: str, parts: Iterator[Any], emit: Callable[[bytes], object], path: dict[int, int]) -> None:
+    emit(f"{tag}(".encode())
+    for part in parts:
+        _write(part, emit, path)
+    emit(b")")
+
+
+def _write_reduced(reduced: Any, emit: Callable[[bytes], object], path: dict[int, int]) -> None:
+    """What pickle would store of an object; attributes by name, since their order says nothing."""
+    if isinstance(reduced, str):
+        emit(f"g{reduced};".encode())
+        return
+    build, arguments, state, items, pairs = (*reduced, None, None, None)[:5]
+    if build is not copyreg.__newobj__:  # type: ignore[attr-defined]  # undocumented, but what protocol 2 names
+        _write(build, emit, path)
+    if isinstance(state, dict):
+        state = sorted(state.items())
+    _write_each("o", iter((arguments, state, list(items or ()), list(pairs or ()))), emit, path)

@@ -1,0 +1,116 @@
+"""The River pipelines behind the catalogue's names."""
+
+from numbers import Number
+from typing import Any
+
+import msgspec
+from river import base, compose, linear_model, optim, preprocessing, tree
+from river.tree.nodes.htc_nodes import LeafMajorityClass
+from river.tree.splitter import TEBSTSplitter
+from river.tree.splitter.nominal_splitter_classif import NominalSplitterClassif
+
+from contracts.schema import Schema
+from learners import params
+
+# River measures its trees with sys.getsizeof, which differs before and after a checkpoint: growth would depend on
+# crashes. 2^53 labels never come.
+_NEVER = 2**53
+
+
+class Categories(base.Transformer):
+    """Each text feature as a 0/1 feature with the key (feature, value).
+
+    River's OneHotEncoder keys them "feature_value", so that category "dep" with the value "delay" would overwrite a
+    number called "dep_delay".
+    """
+
+    def transform_one(self, x: dict[Any, Any]) -> dict[Any, Any]:
+        """Only the keys of the values at hand: a category not there is 0 to a linear model."""
+        return {(name, value): 1 for name, value in x.items() if isinstance(value, str)}
+
+
+class OrderedTreeClassifier(tree.HoeffdingTreeClassifier):
+    """River's Hoeffding tree with majority leaves, whose category splits do not depend on PYTHONHASHSEED."""
+
+    def _new_leaf(self, initial_stats: Any = None, parent: Any = None) -> Any:
+        depth = 0 if parent is None else parent.depth + 1
+        return _OrderedLeaf(initial_stats or {}, depth, self.splitter)  # type: ignore[no-untyped-call]
+
+
+class _OrderedLeaf(LeafMajorityClass):
+    @staticmethod
+    def new_nominal_splitter() -> Any:
+        return _OrderedSplitter()
+
+
+class _OrderedSplitter(NominalSplitterClassif):
+    """Tries values in the order they were first seen; River's set gives ties to whichever hash comes first."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._att_values: Any = _OrderedSet()
+
+
+class _OrderedSet(dict[Any, None]):
+    def add(self, value: Any) -> None:
+        self[value] = None
+
+
+def logistic(schema: Schema, options: params.LogisticSgd) -> Any:
+    """Standardised numbers and one-hot categories into a logistic regression."""
+    model = linear_model.LogisticRegression(
+        optimizer=optim.SGD(options.learning_rate),
+        l2=options.l2,
+        intercept_lr=options.intercept_lr,
+        clip_gradient=options.clip_gradient,
+    )
+    return _standardised(schema) | model
+
+
+def softmax(schema: Schema, options: params.SoftmaxSgd) -> Any:
+    """Standardised numbers and one-hot categories into a softmax regression."""
+    return _standardised(schema) | linear_model.SoftmaxRegression(optim.SGD(options.learning_rate), l2=options.l2)
+
+
+def linear(schema: Schema, options: params.LinearSgd) -> Any:
+    """Standardised numbers and one-hot categories into a linear regression of the standardised target."""
+    model = linear_model.LinearRegression(
+        optimizer=optim.SGD(options.learning_rate),
+        l2=options.l2,
+        intercept_lr=options.intercept_lr,
+        clip_gradient=options.clip_gradient,
+    )
+    return _standardised(schema) | preprocessing.TargetStandardScaler(model)
+
+
+def tree_classifier(schema: Schema, options: params.TreeClassifier) -> Any:
+    """A Hoeffding tree that reads features as they are and answers class shares of its leaves."""
+    return OrderedTreeClassifier(leaf_prediction="mc", memory_estimate_period=_NEVER, **msgspec.structs.asdict(options))
+
+
+def tree_regressor(schema: Schema, options: params.TreeRegressor) -> Any:
+    """A Hoeffding tree that answers means of its leaves.
+
+    Numbers are scaled to [0, 1] and rounded to two digits before splits are weighed: at most 101 candidates for a
+    feature of any scale, where River's default (one digit of the raw number) finds none below 0.1 and grows without
+    bound above.
+    """
+    model = tree.HoeffdingTreeRegressor(
+        leaf_prediction="mean",
+        splitter=TEBSTSplitter(digits=2),
+        memory_estimate_period=_NEVER,
+        **msgspec.structs.asdict(options),
+    )
+    return _prepared(schema, preprocessing.MinMaxScaler(), compose.SelectType(str)) | model
+
+
+def _standardised(schema: Schema) -> Any:
+    return _prepared(schema, preprocessing.StandardScaler(), Categories())
+
+
+def _prepared(schema: Schema, numbers: Any, categories: Any) -> Any:
+    if not schema.categorical_at:
+        return numbers
+    if not schema.numeric_at:
+        return categories
+    return (compose.SelectType(Number) | numbers) + categories
