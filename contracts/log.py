@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import deltalake
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake.exceptions import TableNotFoundError
@@ -148,15 +150,21 @@ class Log:
             table = table.slice(table.num_rows - last)
         return self._examples(table, newest, versions)
 
-    def features(self, last: int, before: int | None = None) -> dict[str, list[Value]]:
-        """Feature columns of the newest `last` predictions, labelled or not, below an offset; for drift windows."""
+    def offsets(self) -> npt.NDArray[np.int64]:
+        """Offsets of all logged predictions, ascending: int64[n]."""
+        delta = self._open("predictions")
+        if delta is None:
+            return np.array([], np.int64)
+        return np.sort(delta.to_pyarrow_table(columns=["offset"])["offset"].to_numpy())
+
+    def features(self, last: int, before: int | None = None, since: int = -1) -> dict[str, list[Value]]:
+        """Feature columns of the newest `last` predictions, labelled or not, above `since` and below `before`."""
         delta = self._open("predictions")
         names = self.schema.names
         if delta is None:
             return {name: [] for name in names}
-        table = delta.to_pyarrow_table(columns=["offset", *(f"x_{name}" for name in names)])
-        if before is not None:
-            table = table.filter(pc.less(table["offset"], before))
+        bounds = [("offset", ">", since)] + ([] if before is None else [("offset", "<", before)])
+        table = delta.to_pyarrow_table(columns=["offset", *(f"x_{name}" for name in names)], filters=bounds)
         table = table.sort_by("offset")
         table = table.slice(max(0, table.num_rows - last))
         return {name: table.column(f"x_{name}").to_pylist() for name in names}
