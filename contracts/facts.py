@@ -125,3 +125,7 @@ class DriftFacts(msgspec.Struct, frozen=True, kw_only=True):
     sentence: str
     reference_rows: int
     current_rows: int
+    thresholds: dict[str, float] = {}
+    """Distance from which a column has drifted, by column; above the configured one in small windows."""
+    methods: dict[str, str] = {}
+    """How the distance was measured, by column."""
