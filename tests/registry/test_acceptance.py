@@ -11,7 +11,7 @@ REPS, EVENTS = 1_000, 10_000
 def rare_expensive_mistakes(rng: np.random.Generator, reps: int, events: int) -> np.ndarray:
     """Equal on average: the challenger is a little better nearly always and loses everything in 3 of 1,000."""
     often = 0.003 / 0.997
-    return np.where(rng.random((reps, events)) < 0.003, -1.0, often)
+    return np.where(rng.random((reps, events)) < 0.003, -1.0, often).astype(np.float32)
 
 
 def brier_of_equals(rng: np.random.Generator) -> np.ndarray:
@@ -19,7 +19,7 @@ def brier_of_equals(rng: np.random.Generator) -> np.ndarray:
     p = rng.beta(2, 2, (REPS, EVENTS))
     first, second = (np.clip(p + 0.1 * rng.standard_normal(p.shape), 0, 1) for _ in range(2))
     label = rng.random(p.shape) < p
-    return (first - label) ** 2 - (second - label) ** 2
+    return ((first - label) ** 2 - (second - label) ** 2).astype(np.float32)
 
 
 @pytest.mark.parametrize("disagreeing", [0.015, 0.06, 0.15])

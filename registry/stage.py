@@ -1,0 +1,79 @@
+"""Carrying out what the ledger decided: releases in Redis, aliases in MLflow, the board that serving follows.
+
+Every step may be repeated. The seq of the line that was carried out in full stands in a tag of the registered model;
+aliases that differ from the ledger after that were moved by hand.
+"""
+
+import logging
+
+from contracts.events import Decision
+from contracts.lease import Lease
+from contracts.releases import PRIOR_VERSION, Board, Release, Releases
+from registry import history
+from registry.versions import Registry, Unavailable, UnknownVersion
+
+log = logging.getLogger(__name__)
+
+_CARRIED_OUT = "tiltyard.ledger_seq"
+
+
+class Stage:
+    """One model's releases, aliases and board. Callers hold the lease `roles`."""
+
+    def __init__(self, registry: Registry, releases: Releases):
+        self.registry, self.releases = registry, releases
+
+    def carry_out(self, line: Decision, mine: Lease) -> None:
+        """Makes everything agree with a line's board, aliases first and the board last.
+
+        Raises Unavailable, after which it must be repeated; a rollback does not wait for MLflow. Raises LeaseLost.
+        """
+        board = history.board_of(line)
+        self._restore_releases(board)
+        mine.renew()
+        is_whole = self._set_roles(board, line)
+        mine.renew()
+        self.releases.set_board(board)
+        if is_whole:
+            self.registry.tag(None, _CARRIED_OUT, str(line.seq))
+        for version in self.releases.revisions():
+            if version not in board.versions:
+                self.releases.withdraw(version)
+        log.info("carried out model=%s seq=%d champion=%s", line.model, line.seq, board.champion)
+
+    def has_carried_out(self, line: Decision) -> bool:
+        return int(self.registry.tags(None).get(_CARRIED_OUT, -1)) >= line.seq
+
+    def publish(self, release: Release) -> None:
+        """Publishes unless that revision, or a later one of an online version, is there."""
+        manifest = release.manifest
+        if self.releases.revisions().get(manifest.version, -1) < manifest.revision:
+            self.releases.publish(release)
+
+    def need(self, version: int) -> None:
+        """Publishes a version that Redis does not have. Raises UnknownVersion or Unavailable where MLflow has not."""
+        if version not in self.releases.revisions():
+            self.publish(self.registry.load_release(version))
+
+    def _restore_releases(self, board: Board) -> None:
+        for version in board.versions:
+            if version != PRIOR_VERSION:
+                try:
+                    self.need(version)
+                except UnknownVersion as error:
+                    log.warning("release missing model=%s reason=%s", self.registry.model, error)
+
+    def _set_roles(self, board: Board, line: Decision) -> bool:
+        """Sets the aliases; False where they must be set again."""
+        try:
+            self.registry.set_roles(board)
+        except UnknownVersion as error:
+            # Deleted in MLflow while it serves: answering goes on, and whoever looks is told.
+            log.warning("aliases incomplete model=%s reason=%s", line.model, error)
+        except Unavailable:
+            if line.kind != "rolled_back":
+                raise
+            # A bad champion does not wait for MLflow; a reconcile sets the aliases.
+            log.warning("rolled back before its alias model=%s seq=%d", line.model, line.seq)
+            return False
+        return True
