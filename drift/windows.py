@@ -1,6 +1,7 @@
 """Which rows are compared: those that the champion was made from, and the newest ones; never the same row twice."""
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +33,10 @@ class Window:
     first_at: float
     last_at: float
 
+    def __str__(self) -> str:
+        first, last = (f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M}" for at in (self.first_at, self.last_at))
+        return f"{self.rows:,} rows of {first} to {last} UTC"
+
 
 @dataclass(frozen=True)
 class Windows:
@@ -39,6 +44,12 @@ class Windows:
     current: Window
     before_champion: bool
     """Whether the reference is what the champion was made from; else it is simply the oldest rows."""
+
+    @property
+    def caption(self) -> str:
+        """What is compared with what, for people."""
+        origin = "what the champion was made from" if self.before_champion else "the oldest of the log"
+        return f"Reference: {self.reference}, {origin}. Current: {self.current}, the newest."
 
 
 def read(log: Log, since: str, rules: Drift) -> Windows:

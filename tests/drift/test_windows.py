@@ -46,6 +46,16 @@ def test_the_reference_is_what_the_champion_was_made_from(log: Log) -> None:
     assert (found.current.rows, found.current.first_at, found.current.last_at) == (4, 27.0, 30.0)
 
 
+def test_a_caption_says_what_is_compared_with_what(log: Log) -> None:
+    """Rows, times and where the reference comes from."""
+    append(log, 1, 130)
+    assert read(log, "100000-0", RULES).caption == (
+        "Reference: 10 rows of 1970-01-01 00:01 to 1970-01-01 00:01 UTC, what the champion was made from. "
+        "Current: 4 rows of 1970-01-01 00:02 to 1970-01-01 00:02 UTC, the newest."
+    )
+    assert "the oldest of the log" in read(log, "0-0", RULES).caption
+
+
 def test_a_champion_that_began_with_the_log_has_the_oldest_rows_for_reference(log: Log) -> None:
     """An online learner is enrolled before the first prediction."""
     append(log, 1, 30)
