@@ -17,7 +17,7 @@ Running = tuple[float, float, float, float]
 Words = Callable[[float], str]
 
 STYLES = 7
-_DASHES = ("1 4", "none", "9 3", "3 3", "9 3 2 3", "14 4", "6 6")
+_DASHES = ("1 4", "none", "11 3", "11 3 2 3", "5 3", "2 3", "16 4 2 4 2 4")
 _MARKERS = (
     "M-3 0h6",
     "M-3.5 0a3.5 3.5 0 1 0 7 0a3.5 3.5 0 1 0 -7 0z",
@@ -88,7 +88,10 @@ def loss_chart(lines: Sequence[Line], flags: Sequence[Flag], words: Words, title
     """Mean loss over time (epoch seconds) of several versions, with a flag where another began to answer."""
     drawn = [line for line in lines if line.points]
     times = [at for line in drawn for at, _ in line.points]
-    values = [value for line in drawn for _, value in line.points]
+    # A constant is far off once anything has learned: it must not press the others flat.
+    values = [value for line in drawn if line.style for _, value in line.points] or [
+        value for line in drawn for _, value in line.points
+    ]
     x = frame.x(min(times), max(times) if max(times) > min(times) else min(times) + 1)
     y = frame.y(*_from_zero_if_near(min(values), max(values)))
     marks = time_ticks(x.low, x.high, (frame.width - frame.left) // 90)
@@ -96,8 +99,8 @@ def loss_chart(lines: Sequence[Line], flags: Sequence[Flag], words: Words, title
         *_grid(frame, y, words),
         *(_tick(frame, x(at), text) for at, text in marks),
         *_flags(frame, x, flags),
-        *(_series(line, x, y) for line in sorted(drawn, key=lambda line: line.is_thick)),
-        *_end_labels(frame, drawn, x, y),
+        _clipped(frame, (_series(line, x, y) for line in sorted(drawn, key=lambda line: line.is_thick))),
+        *_end_labels(frame, [line for line in drawn if y.low <= line.points[-1][1] <= y.high], x, y),
     ]
     return _svg(frame, title, parts)
 
@@ -133,14 +136,15 @@ def evidence_chart(points: Sequence[Point], needed: float, style: int, title: st
     """log10 E by requests, with the threshold at which the gate opens; drawn up to one million."""
     lowest, highest = min(value for _, value in points), max(value for _, value in points)
     x = frame.x(0, max(n for n, _ in points))
-    y = frame.y(max(min(lowest, 0.0), -needed), max(1.2 * needed, min(highest, _LOG_E_SHOWN)))
+    low, high = max(min(lowest, 0.0), -needed), max(1.2 * needed, min(highest, _LOG_E_SHOWN))
+    y = frame.y(low - 0.06 * (high - low), high)
     inside = [
         _level(frame, y(0), "zero"),
         _level(frame, y(needed), "threshold"),
         _series(Line("", points, style, is_thick=True), x, y),
     ]
     parts = [
-        *_grid(frame, y, "{:g}".format),
+        *_grid(frame, y, lambda value: f"{value:g}".replace("-", "−")),
         *_count_ticks(frame, x),
         _clipped(frame, inside),
         _level_label(frame, y(needed), f"opens at {needed:.2f}"),
@@ -319,7 +323,8 @@ def _clipped(frame: Frame, parts: Iterable[str]) -> str:
     x, y = frame.left, frame.top
     box = f"{x} {y} {frame.width - frame.right - x + 6} {frame.height - frame.bottom - y + 1}"
     width, height = box.split()[2:]
-    return f'<svg x="{x}" y="{y}" width="{width}" height="{height}" viewBox="{box}">{"".join(parts)}</svg>'
+    place = f'x="{x}" y="{y}" width="{width}" height="{height}" viewBox="{box}"'
+    return f'<svg aria-hidden="true" {place}>{"".join(parts)}</svg>'
 
 
 def _svg(frame: Frame, title: str, parts: Iterable[str]) -> Markup:

@@ -24,8 +24,9 @@ from contracts.settings import Settings
 from serving import charts, page_facts, page_view, page_words
 from serving.page_facts import Seen
 
-READ_TIMEOUT_S = 1.0  # a Redis that hangs must not hang the page
-FRESH_S = 0.5  # viewers at the same time share one reading and rendering
+READ_TIMEOUT_S = 1.0  # after this a reading has failed
+PATIENCE_S = 0.15  # how long an answer waits for a reading, when it has an older one to show
+FRESH_S = 0.5  # viewers at the same time share one reading
 DECISIONS_SHOWN = 8
 
 
@@ -35,10 +36,12 @@ class _Latest:
 
     seen: dict[str, Seen] = field(default_factory=dict)
     seen_at: float = 0.0
-    tried_at: float = 0.0
+    """Epoch seconds; 0 before the first reading."""
     away: str = ""
     """Why the last reading failed; empty when it did not."""
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    read_at: float = -FRESH_S
+    """Monotonic seconds at which the last reading ended."""
+    reading: asyncio.Task[None] | None = None
 
 
 def router_for(config: Config, settings: Settings, redis: Redis) -> APIRouter:
@@ -77,16 +80,26 @@ def router_for(config: Config, settings: Settings, redis: Redis) -> APIRouter:
 
 
 async def _refresh(latest: _Latest, client: Redis, models: list[str]) -> None:
-    async with latest.lock:
-        if time.monotonic() - latest.tried_at < FRESH_S:
+    """Makes the latest reading fresh, unless that takes too long: a Redis that hangs must not hang the page."""
+    if latest.reading is None:
+        if time.monotonic() - latest.read_at < FRESH_S:
             return
-        try:
-            async with asyncio.timeout(READ_TIMEOUT_S):
-                latest.seen = await page_facts.read(client, models)
-            latest.seen_at, latest.away = time.time(), ""
-        except (RedisError, OSError, TimeoutError) as error:
-            latest.away = str(error) or f"no answer within {READ_TIMEOUT_S:g} s"
-        latest.tried_at = time.monotonic()
+        latest.reading = asyncio.create_task(_read(latest, client, models))
+    is_first = not (latest.seen_at or latest.away)
+    done, _ = await asyncio.wait({latest.reading}, timeout=None if is_first else PATIENCE_S)
+    for reading in done:
+        reading.result()  # raises what no absence of Redis explains
+
+
+async def _read(latest: _Latest, client: Redis, models: list[str]) -> None:
+    try:
+        async with asyncio.timeout(READ_TIMEOUT_S):
+            latest.seen = await page_facts.read(client, models)
+        latest.seen_at, latest.away = time.time(), ""
+    except (RedisError, OSError) as error:  # a TimeoutError is an OSError
+        latest.away = str(error) or f"no answer within {READ_TIMEOUT_S:g} s"
+    finally:
+        latest.read_at, latest.reading = time.monotonic(), None
 
 
 def _renderer(config: Config, settings: Settings) -> Callable[[str, _Latest, str | None], tuple[str, str]]:
@@ -98,7 +111,8 @@ def _renderer(config: Config, settings: Settings) -> Callable[[str, _Latest, str
     policy = _policy(css, script)
 
     def render(template: str, latest: _Latest, model: str | None) -> tuple[str, str]:
-        now = time.time()
+        # While Redis is away everything stands still: nothing else is to be called silent for that.
+        now = latest.seen_at if latest.away else time.time()
         chosen = config.models if model is None else {model: config.models[model]}
         cards = [page_view.card(name, chosen[name], seen, now) for name, seen in latest.seen.items() if name in chosen]
         text = environment.get_template(template).render(
@@ -127,7 +141,8 @@ def _environment() -> jinja2.Environment:
         "iso": page_words.iso,
         "kind": page_words.kind,
         "second": lambda at: time.strftime("%H:%M:%S", time.localtime(at)),
-        "signed": page_words.signed_points,
+        "advantage": page_words.advantage,
+        "signed": page_words.signed,
     }
     environment.globals["key"] = charts.key
     return environment
@@ -145,7 +160,7 @@ def _addresses(settings: Settings) -> dict[str, Any]:
     def curl(path: str, body: dict[str, Any]) -> str:
         said = shlex.quote(msgspec.json.encode(body).decode())
         url = f"{settings.serving_url.rstrip('/')}{path}"
-        return f"curl -s {url} -H 'content-type: application/json' \\\n  -d {said}"
+        return f"curl -s {url} \\\n  -H 'content-type: application/json' \\\n  -d {said}"
 
     return {
         "curl": curl,

@@ -20,7 +20,7 @@ _LINES = 8
 _ROWS = 12
 _SMOOTH_LABELS = 200
 _COLUMNS = 10
-_WIDE, _NARROW = Frame(900, 300, left=50), Frame(350, 250)
+_WIDE, _NARROW = Frame(900, 300, left=52), Frame(350, 250, left=52)
 _SMALL = Frame(340, 210)
 
 
@@ -44,7 +44,8 @@ class VersionRow:
     version: int
     learner: str
     role: str
-    style: int
+    style: int | None
+    """None where its line is not drawn."""
     loss: str
     n: int
     accuracy: float | None
@@ -91,10 +92,12 @@ class Card:
     title: str
     headline: str
     next_step: str
-    crowned: Decision | None
+    why: str
+    cause: str
     alerts: tuple[Alert, ...]
     asked: int
     labels: int
+    is_answered: bool
     figures: tuple[Figure, ...]
     loss_title: str
     smoothed: int
@@ -115,20 +118,22 @@ class Card:
 def card(name: str, model: Model, seen: Seen, now: float) -> Card:
     """What the page shows of one model."""
     versions = _versions(seen)
-    window = _window(versions)
-    styles = _styles(model)
+    window, crowned = _window(versions), page_words.crowned(seen)
+    styles = _styles(model, seen, versions[:_LINES])
     return Card(
         name=name,
         title=model.title or name,
         headline=page_words.headline(seen, model, now),
         next_step=page_words.next_step(seen, model),
-        crowned=page_words.crowned(seen),
+        why=page_words.why(crowned) if crowned else "",
+        cause=crowned.cause if crowned else "",
         alerts=tuple(_alerts(seen, now)),
         asked=seen.added.get("predictions", 0),
         labels=seen.added.get("feedback", 0),
+        is_answered=seen.board.champion is not None,
         figures=tuple(_figures(seen, model, window)),
         loss_title=page_words.loss_title(model.loss),
-        smoothed=window * _stretch(versions),
+        smoothed=window,
         chart=_loss_chart(seen, model, versions, window, styles, _WIDE),
         chart_narrow=_loss_chart(seen, model, versions, window, styles, _NARROW),
         versions=tuple(_row(facts, seen, model, styles) for facts in versions[:_ROWS]),
@@ -143,13 +148,19 @@ def card(name: str, model: Model, seen: Seen, now: float) -> Card:
     )
 
 
-def _styles(model: Model) -> dict[str, int]:
-    """One style per learner, whatever its version, so that a retrained one is recognised."""
-    return {name: 1 + i % (charts.STYLES - 1) for i, name in enumerate(model.learners)}
-
-
-def _style(version: int, seen: Seen, styles: dict[str, int]) -> int:
-    return 0 if version == PRIOR_VERSION else styles.get(seen.learner(version), charts.STYLES - 1)
+def _styles(model: Model, seen: Seen, drawn: Iterable[VersionFacts]) -> dict[int, int]:
+    """A style for each version: its learner's, unless an older version on the page has that one already."""
+    own = {name: 1 + i % (charts.STYLES - 1) for i, name in enumerate(model.learners)}
+    versions = {*seen.board.versions, *(facts.version for facts in drawn)} - {PRIOR_VERSION}
+    free = [style for style in range(charts.STYLES - 1, 0, -1) if style not in own.values()]
+    styles, taken = {PRIOR_VERSION: 0}, set[int]()
+    for version in sorted(versions):
+        style = own.get(seen.learner(version), 1)
+        if style in taken and free:
+            style = free.pop()
+        styles[version] = style
+        taken.add(style)
+    return styles
 
 
 def _versions(seen: Seen) -> list[VersionFacts]:
@@ -164,30 +175,31 @@ def _versions(seen: Seen) -> list[VersionFacts]:
     return sorted(seen.learn.versions, key=place)
 
 
-def _stretch(versions: Sequence[VersionFacts]) -> int:
-    return max((facts.curve[-1][1] for facts in versions[:_LINES] if facts.curve), default=0)
-
-
 def _window(versions: Sequence[VersionFacts]) -> int:
-    """Stretches in one drawn mean: about 200 labels, and no less than a thirtieth of what is drawn."""
-    longest = max((len(facts.curve) for facts in versions[:_LINES]), default=0)
-    stretch = _stretch(versions)
-    return max(1, round(longest / 30), round(_SMOOTH_LABELS / stretch)) if stretch else 1
+    """Labels in one drawn mean: 200, and no less than a thirtieth of what is drawn."""
+    longest = max((sum(n for _, n, _ in facts.curve) for facts in versions[:_LINES]), default=0)
+    return max(_SMOOTH_LABELS, round(longest / 30, -2))
 
 
 def smoothed(curve: Sequence[tuple[float, int, float]], window: int) -> list[tuple[float, float]]:
-    """(time, mean loss of the last `window` stretches), from the first whole window on where there is one."""
-    found = []
-    start = min(window, len(curve))
-    for end in range(start, len(curve) + 1):
-        part = curve[end - start : end]
-        labels = sum(n for _, n, _ in part)
-        found.append((part[-1][0], sum(n * loss for _, n, loss in part) / max(1, labels)))
-    return found
+    """(time, mean loss of the last `window` labels, rounded up to whole stretches), beginning with a full window.
+
+    A curve shorter than that gives its one mean.
+    """
+    found: list[tuple[float, float]] = []
+    start, labels, total = 0, 0, 0.0
+    for at, n, loss in curve:
+        labels, total = labels + n, total + n * loss
+        while labels - curve[start][1] >= window:
+            labels, total = labels - curve[start][1], total - curve[start][1] * curve[start][2]
+            start += 1
+        if labels >= window:
+            found.append((at, total / labels))
+    return found or ([(curve[-1][0], total / labels)] if labels else [])
 
 
 def _loss_chart(
-    seen: Seen, model: Model, versions: Sequence[VersionFacts], window: int, styles: dict[str, int], frame: Frame
+    seen: Seen, model: Model, versions: Sequence[VersionFacts], window: int, styles: dict[int, int], frame: Frame
 ) -> Markup | None:
     drawn = [facts for facts in versions[:_LINES] if facts.curve]
     if not drawn:
@@ -196,7 +208,7 @@ def _loss_chart(
         Line(
             _short(facts.version),
             smoothed(facts.curve, window),
-            _style(facts.version, seen, styles),
+            styles[facts.version],
             is_thick=facts.version == seen.board.champion,
         )
         for facts in drawn
@@ -211,12 +223,12 @@ def _short(version: int) -> str:
     return "prior" if version == PRIOR_VERSION else f"v{version}"
 
 
-def _row(facts: VersionFacts, seen: Seen, model: Model, styles: dict[str, int]) -> VersionRow:
+def _row(facts: VersionFacts, seen: Seen, model: Model, styles: dict[int, int]) -> VersionRow:
     return VersionRow(
         version=facts.version,
         learner=seen.learner(facts.version) if facts.learner == "?" else facts.learner,
         role=_role(facts.version, seen),
-        style=_style(facts.version, seen, styles),
+        style=styles.get(facts.version),
         loss=page_words.loss_figure(model.loss, facts.loss),
         n=facts.n,
         accuracy=facts.accuracy,
@@ -248,19 +260,23 @@ def _learning(version: int, seen: Seen) -> str:
 
 
 def _comparisons(seen: Seen) -> Iterable[ComparisonFacts]:
-    """Those of the present tenure: right after a promotion the learn flow still reports the one before."""
+    """Those of the present tenure, the one nearest to winning first.
+
+    Right after a promotion the learn flow still reports those of the tenure before.
+    """
     if seen.learn is None:
         return []
-    return [facts for facts in seen.learn.comparisons if facts.champion == seen.board.champion]
+    present = [facts for facts in seen.learn.comparisons if facts.champion == seen.board.champion]
+    return sorted(present, key=lambda facts: -facts.log_e)
 
 
-def _challenger(facts: ComparisonFacts, seen: Seen, model: Model, styles: dict[str, int]) -> Challenger:
-    style = _style(facts.challenger, seen, styles)
+def _challenger(facts: ComparisonFacts, seen: Seen, model: Model, styles: dict[int, int]) -> Challenger:
+    style = styles.get(facts.challenger, 1)
     value, needed = page_words.log10(facts.log_e), page_words.log10(facts.needed)
     name = f"version {facts.challenger} ({facts.learner}) against version {facts.champion}"
     band = curve = None
     if len(facts.curve) > 1:
-        gain, lower, upper = map(page_words.signed_points, (facts.gain, facts.lower, facts.upper))
+        gain, lower, upper = map(page_words.advantage, (facts.gain, facts.lower, facts.upper))
         band = charts.band_chart(
             [(n, mean, lower, upper) for n, _, mean, lower, upper in facts.curve],
             model.gate.min_gain,
@@ -308,8 +324,8 @@ def _quality(facts: VersionFacts, model: Model, window: int) -> Figure:
     if facts.accuracy is not None:
         note = f"lately {100 * (1 - lately[0][1]):.1f} %" if lately and model.loss == "zero_one" else ""
         return Figure(f"{100 * facts.accuracy:.1f} %", f"right, of {page_words.count(facts.n)} labelled", note)
-    note = f"lately {lately[0][1]:.4g}" if lately else ""
-    return Figure(f"{facts.loss:.4g}", f"mean absolute error on {page_words.count(facts.n)} labelled", note)
+    note = f"lately {page_words.number(lately[0][1])}" if lately else ""
+    return Figure(page_words.number(facts.loss), f"mean absolute error on {page_words.count(facts.n)} labelled", note)
 
 
 def _alerts(seen: Seen, now: float) -> Iterable[Alert]:

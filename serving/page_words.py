@@ -81,17 +81,32 @@ def signed_points(share: float) -> str:
     return f"{'+' if share > 0 else '−'}{shown}"
 
 
+def advantage(share: float) -> str:
+    """As in a sentence: "+1.2", "0.0", "−0.52"."""
+    return f"{'+' if share > 0 else '−' if share < 0 else ''}{points(share)}"
+
+
+def signed(value: float) -> str:
+    """Two decimals with a real minus sign."""
+    return f"{value:.2f}".replace("-", "−")
+
+
 def loss_title(loss: str) -> str:
     return _LOSSES.get(loss, loss)
 
 
 def loss_figure(loss: str, value: float) -> str:
     """One mean loss with its unit: mistakes are per cent."""
-    return f"{100 * value:.1f} %" if loss == "zero_one" else f"{value:.4g}"
+    return f"{100 * value:.1f} %" if loss == "zero_one" else number(value)
 
 
 def loss_tick(loss: str, value: float) -> str:
-    return f"{100 * value:.4g} %" if loss == "zero_one" else f"{value:.4g}"
+    return f"{100 * value:.4g} %" if loss == "zero_one" else number(value)
+
+
+def number(value: float) -> str:
+    """Four digits, and no powers of ten for large ones."""
+    return f"{value:,.0f}" if abs(value) >= 1_000 else f"{value:.4g}"
 
 
 def kind(decision: Decision) -> str:
@@ -170,20 +185,34 @@ def _because(seen: Seen, model: Model, crowning: Decision) -> str:
         return "it was the first to have learned enough labels"
     if crowning.kind == "rolled_back":
         return f"version {crowning.version} was rolled back"
-    numbers = crowning.numbers
-    gain, lower = numbers.get("gain", numbers.get("mean")), numbers.get("lower")
-    if not (isinstance(gain, int | float) and isinstance(lower, int | float)) or gain <= 0:
+    gained = _gained(crowning)
+    if gained is None:
         return ""
     what = "fewer mistakes" if model.loss == "zero_one" else "less loss"
-    beaten = numbers["board"].get("previous")
+    beaten = crowning.numbers["board"].get("previous")
     whom = seen.learner(beaten) if isinstance(beaten, int) else "the champion before"
-    return f"it makes {points(gain)} points {what} than {whom} (at least {points(lower)})"
+    return f"it makes {points(gained[0])} points {what} than {whom} (at least {points(gained[1])})"
+
+
+def _gained(crowning: Decision) -> tuple[float, float] | None:
+    """(gain, its lower bound) from the numbers of a promotion; None where they do not speak for it."""
+    gain, lower = crowning.numbers.get("gain", crowning.numbers.get("mean")), crowning.numbers.get("lower")
+    if isinstance(gain, int | float) and isinstance(lower, int | float) and gain > lower > 0:
+        return gain, lower
+    return None
+
+
+def why(crowning: Decision) -> str:
+    """The reason as written down, less the opening that the headline has told already."""
+    gained = _gained(crowning)
+    opening, _, rest = crowning.reason.partition(". ")
+    return rest if rest and gained and opening.startswith(f"{points(gained[0])} points") else crowning.reason
 
 
 def next_step(seen: Seen, model: Model) -> str:
     """What has to happen next, where nothing was decided yet; empty otherwise."""
     if seen.board.champion is None:
-        return "No version has been published. `tiltyard up` publishes the prior when it starts."
+        return "No version has been published; tiltyard up does that when it starts."
     if seen.board.champion != PRIOR_VERSION:
         return ""
     wanted = model.gate.bootstrap_labels

@@ -1,18 +1,35 @@
 """A model in mid-story, as its processes would publish it: made by the registry's own record from simulated answers."""
 
+import contextlib
+import functools
+import html
+import os
 import random
+import re
+import signal
+import threading
 import time
+import urllib.error
+import urllib.request
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
+import msgspec
 import redis
+import redis.asyncio
+import uvicorn
+from fastapi import FastAPI
 
 from contracts import config
 from contracts.config import Config
-from contracts.events import Decision, Feedback, Prediction, Shadow
+from contracts.events import Decision
 from contracts.facts import DriftFacts, LearnerFacts, LearnFacts, ServingFacts, ShadowFacts
 from contracts.releases import Board, Manifest, Release, Releases
+from contracts.settings import Settings
 from contracts.streams import Streams
 from registry.tenure import Matured, Record
+from serving.page import router_for
+from tests.conftest import free_port
 
 TOML = """
 [models.phishing]
@@ -26,17 +43,28 @@ learners.boosting = {algorithm = "hist_gradient_boosting", kind = "batch"}
 NAMES = {1: "linear", 2: "tree", 3: "boosting", 4: "boosting"}
 KINDS: dict[str, Any] = {"linear": "online", "tree": "online", "boosting": "batch"}
 SPAN_S = 900.0
+ASKED = 9_000
+Scores = dict[int, tuple[float, ...]]
 
 
 def configuration(text: str = TOML) -> Config:
     return config.parse(text)
 
 
-def play(client: redis.Redis, now: float | None = None, asked: int = 9_000) -> LearnFacts:
+def play(client: redis.Redis) -> LearnFacts:
     """Publishes the story of `phishing`: prior, bootstrap, a promotion, a new challenger. Returns the learn fact."""
-    now = time.time() if now is None else now
-    model = configuration().model("phishing")
-    record, board, lines = Record(model.gate, "zero_one"), Board(champion=0), Lines(client, "phishing")
+    facts, board, lines = _story()
+    facts = msgspec.structs.replace(facts, at=time.time())
+    for line in lines:
+        Streams(client, "phishing").mirror(line)
+    _publish(client, facts, board)
+    return facts
+
+
+@functools.cache
+def _story() -> tuple[LearnFacts, Board, list[Decision]]:
+    now, asked, model = time.time(), ASKED, configuration().model("phishing")
+    record, board, lines = Record(model.gate, "zero_one"), Board(champion=0), Lines("phishing")
     lines.write(now - SPAN_S, "prior", 0, "Nothing has earned to answer yet: the prior answers.", board)
     dice = random.Random(7)
     record.begin(board, -1)
@@ -44,14 +72,15 @@ def play(client: redis.Redis, now: float | None = None, asked: int = 9_000) -> L
         at = now - SPAN_S * (1 - i / asked)
         board = _turn(i, at, board, record, lines)
         label = dice.random() < 0.45
-        scores = {version: _scores(dice, version, i, label) for version in board.versions}
+        scores: Scores = {version: _scores(dice, version, i, label) for version in board.versions}
         record.add(Matured(i, at, board.champion or 0, scores, float(label), covered=True))
-    names = {version: NAMES[version] for version in NAMES} | {0: "prior"}
+    names = NAMES | {0: "prior"}
+    learner = LearnerFacts(learned=asked - 20, last_feedback_id="0-0", state_hash="a", revision=8_950)
     facts = LearnFacts(
         at=now,
         last_feedback_id=f"{int(now * 1000)}-0",
-        feedback=asked - 12,
-        joined=asked - 20,
+        feedback=asked - 40,
+        joined=asked - 48,
         orphans=3,
         duplicates=5,
         corrections=17,
@@ -63,14 +92,13 @@ def play(client: redis.Redis, now: float | None = None, asked: int = 9_000) -> L
         loss="zero_one",
         delay_s=(3.21, 5.5, 9.75),
         learners={
-            "linear": LearnerFacts(learned=asked - 20, last_feedback_id="0-0", state_hash="a", version=1, revision=8_950),
-            "tree": LearnerFacts(learned=asked - 20, last_feedback_id="0-0", state_hash="b", version=2, revision=8_950),
+            "linear": msgspec.structs.replace(learner, version=1),
+            "tree": msgspec.structs.replace(learner, version=2),
         },
         versions=record.version_facts(names),
         comparisons=record.comparison_facts(board.challengers, names, now),
     )
-    _publish(client, facts, board, now, asked)
-    return facts
+    return facts, board, lines.written
 
 
 def _turn(i: int, at: float, board: Board, record: Record, lines: "Lines") -> Board:
@@ -100,7 +128,7 @@ def _turn(i: int, at: float, board: Board, record: Record, lines: "Lines") -> Bo
     return board
 
 
-def _scores(dice: random.Random, version: int, i: int, label: bool) -> tuple[float, float]:
+def _scores(dice: random.Random, version: int, i: int, label: bool) -> tuple[float, ...]:
     """Right as often as such a learner is by then."""
     mistakes = {
         0: 0.5,
@@ -115,10 +143,11 @@ def _scores(dice: random.Random, version: int, i: int, label: bool) -> tuple[flo
 
 
 class Lines:
-    """Writes ledger lines as the ledger mirrors them."""
+    """Writes ledger lines as the ledger does; with a client they are mirrored at once."""
 
-    def __init__(self, client: redis.Redis, model: str):
-        self.streams, self.seq = Streams(client, model), 0
+    def __init__(self, model: str, client: redis.Redis | None = None, seq: int = 0):
+        self.model, self.client, self.seq = model, client, seq
+        self.written: list[Decision] = []
 
     def write(
         self,
@@ -129,22 +158,24 @@ class Lines:
         board: Board | None = None,
         numbers: dict[str, Any] | None = None,
         cause: str = "promote flow",
-    ) -> Decision:
+    ) -> None:
         told = (numbers or {}) | ({} if board is None else {"board": board})
-        line = Decision(self.seq, at, self.streams.model, kind, version, reason, cause, told, "", "", f"{self.seq}")
-        self.streams.mirror(line)
-        self.seq += 1
-        return line
+        seq = self.seq + len(self.written)
+        line = Decision(seq, at, self.model, kind, version, reason, cause, told, "", "", f"{seq}")
+        self.written.append(line)
+        if self.client is not None:
+            Streams(self.client, self.model).mirror(line)
 
 
-def _publish(client: redis.Redis, facts: LearnFacts, board: Board, now: float, asked: int) -> None:
+def _publish(client: redis.Redis, facts: LearnFacts, board: Board) -> None:
+    now = facts.at
     streams, releases = Streams(client, "phishing"), Releases(client, "phishing")
     releases.set_board(board)
     for version, learner in NAMES.items():
         publish_release(client, version, learner, 8_950 if KINDS[learner] == "online" else 0)
-    append(streams, asked)
+    append(streams, ASKED)
     streams.set_fact("learn", facts)
-    streams.set_fact("shadow", ShadowFacts(at=now, position=streams.last_id("predictions"), scored=asked, versions={}))
+    streams.set_fact("shadow", ShadowFacts(at=now, position=streams.last_id("predictions"), scored=ASKED, versions={}))
     streams.set_fact("watch", drift(now))
     streams.set_fact("serving:127.0.0.1:8000", process(now, "127.0.0.1:8000"))
     streams.set_fact("serving:127.0.0.1:8001", process(now - 95, "127.0.0.1:8001"))
@@ -166,23 +197,26 @@ def publish_release(client: redis.Redis, version: int, learner: str, revision: i
 
 
 def append(streams: Streams, asked: int, labelled: int | None = None) -> None:
-    """Questions, their shadow scores, and labels for some of them, 40 fewer unless told."""
-    pipeline = streams.client.pipeline(transaction=False)
-    shadows = []
-    for i in range(asked):
-        id_ = f"{1_000 + i}-0"
-        pipeline.xadd(streams.key("predictions"), {"e": b""}, id=id_)
-        shadows.append((id_, Shadow()))
-    pipeline.execute()
-    streams.append_shadows(shadows)
-    for _ in range(max(0, asked - 40) if labelled is None else labelled):
-        pipeline.xadd(streams.key("feedback"), {"e": b""})
-    pipeline.execute()
+    """Streams that have seen so many questions, shadow scores and labels (40 fewer unless told), mostly trimmed."""
+    labels = max(0, asked - 40) if labelled is None else labelled
+    for source, count in (("predictions", asked), ("shadows", asked), ("feedback", labels)):
+        if count:
+            key, last = streams.key(source), f"{1_000 + count - 1}-0"
+            streams.client.xadd(key, {"e": b""}, id=last)
+            command: Any = streams.client.execute_command
+            command("XSETID", key, last, "ENTRIESADDED", count)
 
 
 def process(at: float, address: str) -> ServingFacts:
     return ServingFacts(
-        at=at, address=address, pid=1, version=3, revision=0, provider="CPUExecutionProvider", answered=8_997, unlogged=0
+        at=at,
+        address=address,
+        pid=1,
+        version=3,
+        revision=0,
+        provider="CPUExecutionProvider",
+        answered=8_997,
+        unlogged=0,
     )
 
 
@@ -202,4 +236,52 @@ def drift(now: float) -> DriftFacts:
     )
 
 
-__all__ = ["Feedback", "Prediction", "append", "configuration", "drift", "play", "process", "publish_release"]
+@contextlib.contextmanager
+def serving(redis_url: str, config: Config | None = None) -> Iterator[str]:
+    """The address of a server that has nothing but the page."""
+    config, settings, port = config or configuration(), Settings(redis_url=redis_url), free_port()
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        await client.aclose()
+
+    client = redis.asyncio.Redis.from_url(redis_url, socket_timeout=2)
+    app = FastAPI(lifespan=lifespan)
+    app.include_router(router_for(config, settings, client))
+    server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="warning"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        while not server.started:
+            time.sleep(0.02)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        thread.join(10)
+
+
+def get(url: str) -> tuple[int, str, Any]:
+    """(status, body, headers)."""
+    try:
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            return answer.status, answer.read().decode(), answer.headers
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode(), error.headers
+
+
+def words(page: str) -> str:
+    """What a reader without pictures gets, with single blanks."""
+    visible = re.sub(r"(?s)<(style|script|svg|head)\b.*?</\1>", " ", page)
+    return re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]+>", " ", visible))).replace(" ,", ",").replace(" .", ".")
+
+
+@contextlib.contextmanager
+def hanging(client: redis.Redis) -> Iterator[None]:
+    """The server stands still for the length of a block: connected, and silent."""
+    process = int(client.info("server")["process_id"])
+    os.kill(process, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(process, signal.SIGCONT)

@@ -1,0 +1,172 @@
+"""The page in a real browser: what it shows, what it asks for, and how it keeps up. Needs Chromium."""
+
+import os
+import shutil
+from collections.abc import Iterator
+
+import msgspec
+import pytest
+import redis
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from contracts.facts import LearnFacts
+from contracts.streams import Streams
+from tests.serving import scene
+
+pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+
+PHONE = 390
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Debian's Chromium; where CI is set it must be there."""
+    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if program is None:
+        if os.environ.get("CI"):
+            pytest.fail("there is no Chromium: apt-get install chromium")
+        pytest.skip("there is no Chromium")
+    with (
+        sync_playwright() as playwright,
+        playwright.chromium.launch(executable_path=program, args=list(FLAGS)) as launched,
+    ):
+        yield launched
+
+
+@pytest.fixture
+def address(redis_url: str) -> Iterator[str]:
+    with scene.serving(redis_url) as url:
+        yield url
+
+
+@pytest.fixture
+def facts(client: redis.Redis) -> LearnFacts:
+    return scene.play(client)
+
+
+@pytest.fixture(params=[1280, PHONE])
+def page(browser: Browser, address: str, facts: LearnFacts, request: pytest.FixtureRequest) -> Iterator[Page]:
+    """The page open in a wide window, then in a phone's; fails where the browser complained or asked elsewhere."""
+    context = browser.new_context(viewport={"width": request.param, "height": 844})
+    opened, complaints, asked = context.new_page(), list[str](), list[str]()
+    opened.on("console", lambda message: complaints.append(message.text))
+    opened.on("pageerror", lambda error: complaints.append(str(error)))
+    opened.on("request", lambda sent: asked.append(sent.url))
+    opened.goto(address)
+    yield opened
+    context.close()
+    assert not complaints
+    assert [url for url in asked if not url.startswith((f"{address}/", "data:"))] == []
+
+
+def test_figures_on_the_screen_equal_the_facts(page: Page, facts: LearnFacts) -> None:
+    """Not only in the source: visible, in the part of the page where they belong."""
+    table = page.locator(".versions tbody tr")
+    assert table.count() == len(facts.versions)
+    for version in facts.versions:
+        row = table.filter(has_text=f"v{version.version} " if version.version else "prior").inner_text()
+        assert f"{100 * version.loss:.1f} %" in row
+        assert f"{version.n:,}" in row
+    for one in facts.comparisons:
+        told = page.locator(".challenger").filter(has_text=f"v{one.challenger} {one.learner}").inner_text()
+        assert one.reason in told
+        assert f"{one.wins:,} times, the champion {one.losses:,}." in told
+
+
+def test_nothing_is_wider_than_the_window(page: Page) -> None:
+    """No sideways scrolling, on a phone either."""
+    width, window = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
+    assert width <= window
+
+
+def test_charts_can_be_read_without_seeing_them(page: Page, facts: LearnFacts) -> None:
+    """One loss chart is visible at each width, and each chart has a name that tells its figures."""
+    assert page.get_by_role("img", name="Mistakes over time").count() == 1
+    for one in facts.comparisons:
+        name = f"Evidence for version {one.challenger} ({one.learner}) against version 3"
+        drawn = page.get_by_role("img", name=name)
+        assert f"Now {one.log_e / 2.302585092994046:.2f};" in (drawn.locator("title").text_content() or "")
+    assert page.locator(".loss .chart:visible .line").count() >= 4
+
+
+def test_the_evidence_line_ends_where_the_facts_say(page: Page, facts: LearnFacts) -> None:
+    """The height of the last point, measured on the screen between the axis's 0 and the threshold."""
+    for one in facts.comparisons:
+        chart = page.locator(".challenger").filter(has_text=f"v{one.challenger} {one.learner}").locator(".chart").nth(1)
+        zero, threshold = (chart.locator(kind).bounding_box() for kind in (".zero", ".threshold"))
+        marker = chart.locator(".marker").last.bounding_box()
+        assert zero is not None
+        assert threshold is not None
+        assert marker is not None
+        height = zero["y"] - (marker["y"] + marker["height"] / 2)
+        shown = height / (zero["y"] - threshold["y"]) * 1.903
+        assert shown == pytest.approx(one.curve[-1][1], abs=0.1)
+
+
+@pytest.mark.parametrize("page", [PHONE], indirect=True)
+def test_the_page_follows_what_changes_and_keeps_what_was_opened(
+    page: Page, client: redis.Redis, facts: LearnFacts
+) -> None:
+    """Without a reload: a label learned, seen within seconds; a list opened stays open."""
+    page.evaluate("window.stays = true")
+    lines = scene.Lines("phishing", client, seq=50)
+    for i in range(6):
+        lines.write(facts.at, "retrained", None, f"line {i}")
+    page.locator("summary", has_text="earlier").click()
+    changed = msgspec.structs.replace(facts, orphans=4_321)
+    Streams(client, "phishing").set_fact("learn", changed)
+    page.get_by_text("4,321").wait_for(timeout=6_000)
+    assert page.evaluate("window.stays") is True
+    assert page.locator("details[open] summary", has_text="earlier").count() == 1
+
+
+@pytest.mark.parametrize("page", [1280], indirect=True)
+def test_a_redis_that_went_away_is_announced(page: Page, client: redis.Redis) -> None:
+    """While the page stands open, and until Redis is back."""
+    page.get_by_text("as of").wait_for()
+    alert = page.get_by_role("alert")
+    with scene.hanging(client):
+        alert.wait_for(timeout=10_000)
+        assert "Redis does not answer" in alert.inner_text()
+    alert.wait_for(state="detached", timeout=10_000)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_reads_without_a_script(browser: Browser, address: str, facts: LearnFacts, scheme: str) -> None:
+    """Everything is in the first answer, and text stands out from its ground in both schemes."""
+    context = browser.new_context(java_script_enabled=False, color_scheme="light" if scheme == "light" else "dark")
+    opened = context.new_page()
+    opened.goto(address)
+    assert "Version 3 (boosting) answers" in opened.locator("h2").inner_text()
+    assert opened.locator(".chart").count() >= 2 * len(facts.comparisons) + 2
+    context.close()
+    scripted = browser.new_context(color_scheme="light" if scheme == "light" else "dark")
+    opened = scripted.new_page()
+    opened.goto(address)
+    for part in ("h2", ".why", ".caption", ".reason", ".verdict"):
+        assert contrast(opened, part) >= 4.5
+    scripted.close()
+
+
+def contrast(page: Page, part: str) -> float:
+    """Ratio of luminances of the first such element's text and the page's ground, as WCAG 2.2 defines it."""
+    text = page.evaluate("part => getComputedStyle(document.querySelector(part)).color", part)
+    ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    darker, lighter = sorted(luminance(colour) for colour in (text, ground))
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance of "rgb(r, g, b)"."""
+    shares = [int(part) / 255 for part in colour.removeprefix("rgb(").removesuffix(")").split(",")]
+    linear = [share / 12.92 if share <= 0.04045 else ((share + 0.055) / 1.055) ** 2.4 for share in shares]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
