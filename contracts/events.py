@@ -88,6 +88,14 @@ def decode(kind: type[Event], fields: Mapping[bytes, bytes]) -> Event:
         raise BadEntry(f"is no {kind.__name__}: {error}") from None
 
 
+def readable(kind: type[Event], fields: Mapping[bytes, bytes]) -> Event | None:
+    """The event, or None for what cannot be read: somebody else buries it."""
+    try:
+        return decode(kind, fields)
+    except BadEntry:
+        return None
+
+
 def entry_id(text: str) -> tuple[int, int]:
     """(milliseconds, sequence) of "1763800000000-0"; tuples compare as Redis orders entries. Raises ValueError."""
     milliseconds, dash, sequence = text.partition("-")

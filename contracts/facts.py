@@ -3,8 +3,6 @@
 Facts are JSON in one Redis hash per model, by name: ``learn``, ``shadow``, ``watch``, ``serving:<address>``.
 """
 
-from typing import Any
-
 import msgspec
 
 
@@ -55,7 +53,8 @@ class ComparisonFacts(msgspec.Struct, frozen=True, kw_only=True):
     uncovered: int
     decision: str
     reason: str
-    evidence: dict[str, Any]
+    evidence: str
+    """As `registry.evidence.Evidence.to_json` writes it."""
     curve: tuple[tuple[int, float, float, float, float], ...] = ()
     """(n, log10 E, mean gain, lower, upper), thinned evenly."""
 

@@ -70,6 +70,8 @@ class Board(msgspec.Struct, frozen=True):
     challengers: tuple[int, ...] = ()
     previous: int | None = None
     """The retired champion under probation; it is among the challengers."""
+    since: str = streams.START
+    """The newest prediction id when this champion's tenure began: evidence starts after it."""
 
     @property
     def versions(self) -> tuple[int, ...]:
@@ -102,6 +104,11 @@ class Releases:
         """The newest revision of a version, or None when it was never published."""
         found = cast(list[bytes | None], self.client.hmget(self.key(f"release:{version}"), ["manifest", "onnx"]))
         return unpack(found)
+
+    def manifest(self, version: int) -> Manifest | None:
+        """The manifest alone of the newest revision of a version."""
+        found = cast(bytes | None, self.client.hget(self.key(f"release:{version}"), "manifest"))
+        return msgspec.json.decode(found, type=Manifest) if found else None
 
     def withdraw(self, version: int) -> None:
         """Forgets a version that no longer serves nor shadows."""

@@ -4,7 +4,7 @@ Keys of one model share the hash tag ``{model}``, so that a cluster keeps them t
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Literal, cast
+from typing import Any, Literal, TypeVar, cast
 
 import msgspec
 import redis
@@ -13,6 +13,7 @@ from contracts import events
 from contracts.events import DeadLetter, Decision, Feedback, Prediction, Shadow
 
 Source = Literal["predictions", "shadows", "feedback"]
+Fact = TypeVar("Fact", bound=msgspec.Struct)
 Fields = Mapping[bytes, bytes]
 Entry = tuple[str, Fields]
 
@@ -181,6 +182,11 @@ class Streams:
         """Every published fact, as JSON by name."""
         found = cast(dict[bytes, bytes], self.client.hgetall(self.key("facts")))
         return {name.decode(): value for name, value in found.items()}
+
+    def fact(self, name: str, kind: type[Fact]) -> Fact | None:
+        """One published fact, or None."""
+        found = self.client.hget(self.key("facts"), name)
+        return msgspec.json.decode(found, type=kind) if found else None
 
     def _run_refusing_repeats(self, pipeline: Any) -> int:
         """Runs XADDs with given ids; counts the new ones and lets repeats pass, since a replay brings them."""

@@ -1,0 +1,80 @@
+"""What Prefect runs and when: one deployment per flow and model, at most one run of each at a time."""
+
+import logging
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Any
+
+import httpx
+from prefect import Flow
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+    FlowRunFilterTags,
+)
+from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy, StateType
+from prefect.deployments import run_deployment
+from prefect.deployments.runner import RunnerDeployment
+from prefect.exceptions import PrefectException
+from prefect.states import Crashed
+from prefect.types.entrypoint import EntrypointType
+
+from contracts.config import Config, Model, seconds
+
+log = logging.getLogger(__name__)
+
+TAG = "tiltyard"
+# A second run is cancelled by the server before it costs a process; the leases guard what this cannot see.
+_ONE = ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW)
+
+
+def of(config: Config, flows: Iterable[Flow[Any, Any]]) -> list[RunnerDeployment]:
+    """A deployment of every flow for every model, named like the model."""
+    return [_deployment(flow, name, model) for name, model in config.models.items() for flow in flows]
+
+
+def _deployment(flow: Flow[Any, Any], name: str, model: Model) -> RunnerDeployment:
+    return flow.to_deployment(
+        name,
+        parameters={"model": name},
+        tags=[TAG, name],
+        description=flow.description,
+        concurrency_limit=_ONE,
+        entrypoint_type=EntrypointType.MODULE_PATH,  # a file path would put flows/ first on sys.path
+        **schedule(getattr(model.schedules, flow.name)),
+    )  # type: ignore[return-value]  # called outside an event loop it returns the deployment itself
+
+
+def schedule(text: str) -> dict[str, Any]:
+    """Prefect's arguments for a schedule of the configuration: an interval, a cron line, or "off"."""
+    if text == "off":
+        return {}
+    if " " in text.strip():
+        return {"cron": text}
+    return {"interval": timedelta(seconds=seconds(text))}
+
+
+def ask(flow: str, model: str) -> None:
+    """Asks for a run now, without waiting for it. Its schedule brings one later where Prefect does not answer."""
+    try:
+        run_deployment(f"{flow}/{model}", timeout=0, as_subflow=False)
+    except (httpx.HTTPError, PrefectException, RuntimeError) as error:
+        log.warning("run not asked for flow=%s model=%s reason=%s", flow, model, error)
+
+
+async def bury_the_dead() -> int:
+    """Marks as crashed what a killed runner left behind as running; returns how many runs that were.
+
+    Call before serving: otherwise each of them holds its deployment's one place for another five minutes.
+    """
+    lasting = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
+    chosen = FlowRunFilter(
+        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=lasting)), tags=FlowRunFilterTags(all_=[TAG])
+    )
+    async with get_client() as client:
+        runs = await client.read_flow_runs(flow_run_filter=chosen)
+        for run in runs:
+            await client.set_flow_run_state(run.id, Crashed(message="its process ended with its runner"))
+    return len(runs)

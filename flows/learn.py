@@ -1,0 +1,67 @@
+"""The long-lived flow run that learns: one per model by lease; its schedule restarts it after a crash."""
+
+import contextlib
+import ctypes
+import logging
+import signal
+import sys
+from collections.abc import Callable
+
+from prefect import flow
+
+from contracts.facts import ComparisonFacts
+from contracts.lease import LeaseTaken, held
+from flows import deployments
+from flows.bootstrap import open_with_prior
+from flows.learning import Loop
+from flows.place import Place, place_named
+from flows.publishing import Publisher
+
+log = logging.getLogger(__name__)
+
+LEASE_S = 10.0  # after a kill, the next run waits at most this long
+ACTIONABLE = ("promote", "retire", "give_up", "inconclusive")
+
+_PR_SET_PDEATHSIG = 1
+
+
+@flow(name="learn", flow_run_name="learn {model}", retries=0)
+def learn(model: str) -> str:
+    """Learn from every label of one model as it comes back, until stopped.
+
+    Args:
+        model: name of a table [models.NAME] in tiltyard.toml.
+    """
+    _stop_with_parent()
+    place = place_named(model)
+    try:
+        run(place, lambda decisions: deployments.ask("promote", model))
+    except LeaseTaken as error:
+        return str(error)
+    return "stopped"
+
+
+def run(place: Place, on_verdict: Callable[[list[ComparisonFacts]], None], steps: int | None = None) -> None:
+    """Learns until stopped by an exception, or for some steps; saves what it has on the way out.
+
+    `on_verdict` hears of comparisons that have come to a verdict, once each. Raises LeaseTaken, LeaseLost.
+    """
+    with held(place.client, place.name, "learn", LEASE_S) as lease:
+        open_with_prior(place)
+        loop = Loop(place, Publisher(place), lease.renew)
+        told: set[tuple[int, int, str]] = set()
+        with contextlib.closing(loop):
+            taken = 0
+            while steps is None or taken < steps:
+                loop.step()
+                taken += 1
+                decided = [c for c in loop.comparisons if c.decision in ACTIONABLE]
+                if fresh := [c for c in decided if (c.champion, c.challenger, c.decision) not in told]:
+                    told |= {(c.champion, c.challenger, c.decision) for c in fresh}
+                    on_verdict(fresh)
+
+
+def _stop_with_parent() -> None:
+    """Asks Linux for SIGTERM when the runner that started this run dies, so that no orphan keeps the lease."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

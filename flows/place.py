@@ -1,0 +1,66 @@
+"""What every flow of one model works with, opened once at its entry point."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import redis
+
+from contracts import config, settings, streams
+from contracts.config import Config, Model
+from contracts.facts import LearnFacts
+from contracts.log import Log
+from contracts.releases import Releases
+from contracts.schema import Schema
+from contracts.settings import Settings
+from contracts.streams import Streams
+from learners import catalogue
+from registry.ledger import Ledger
+from registry.promotion import Roles
+from registry.versions import Registry
+
+
+@dataclass(frozen=True)
+class Place:
+    """One model's configuration, streams, releases, log and roles."""
+
+    name: str
+    model: Model
+    schema: Schema
+    settings: Settings
+    client: redis.Redis
+    streams: Streams
+    releases: Releases
+    log: Log
+    registry: Registry
+    roles: Roles
+
+    @property
+    def checkpoint_folder(self) -> Path:
+        return self.settings.checkpoint_folder / self.name
+
+    def learn_facts(self) -> LearnFacts | None:
+        """What the learn loop made known last, or None before its first checkpoint."""
+        return self.streams.fact("learn", LearnFacts)
+
+
+def open_place(name: str, model: Model, chosen: Settings, client: redis.Redis | None = None) -> Place:
+    """Raises config.ConfigError where a learner of the model is unknown or does not fit its task."""
+    catalogue.check(model)
+    client = client or streams.connect(chosen.redis_url)
+    schema = model.schema
+    log, flow = Log(chosen.log_folder, name, schema), Streams(client, name)
+    registry = Registry(chosen.mlflow_url, name)
+    roles = Roles(registry, Ledger(log, flow), model.gate.slots)
+    return Place(name, model, schema, chosen, client, flow, Releases(client, name), log, registry, roles)
+
+
+def read_configuration() -> tuple[Config, Settings]:
+    """The models and addresses of this process, from its environment. Raises config.ConfigError."""
+    chosen = settings.from_environment()
+    return config.load(chosen.config), chosen
+
+
+def place_named(name: str) -> Place:
+    """One model's place, from this process's environment. Raises config.ConfigError."""
+    models, chosen = read_configuration()
+    return open_place(name, models.model(name), chosen)

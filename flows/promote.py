@@ -1,0 +1,129 @@
+"""Carries out what the evidence says: promotes, rolls back, confirms, retires; each with its reason in the ledger."""
+
+import logging
+import time
+
+import msgspec
+from prefect import flow
+from prefect.artifacts import create_markdown_artifact
+
+from contracts import events
+from contracts.facts import ComparisonFacts, ServingFacts
+from contracts.lease import LeaseTaken, held
+from contracts.releases import Board
+from flows.place import Place, place_named
+from registry.evidence import Evidence
+from registry.gate import Verdict, decide
+
+log = logging.getLogger(__name__)
+
+PROBATION_MATURED = 20_000
+PROBATION_S = 7 * 86_400.0
+SERVED_WITHIN_S = 15.0
+CAUSE = "gate"
+
+
+@flow(name="promote", flow_run_name="promote {model}")
+def promote(model: str) -> list[str]:
+    """Decide who answers for one model, on the evidence so far.
+
+    Args:
+        model: name of a table [models.NAME] in tiltyard.toml.
+    """
+    place = place_named(model)
+    try:
+        with held(place.client, model, "promote", hold_s=120):
+            done = decide_roles(place, time.time())
+    except LeaseTaken as error:
+        return [str(error)]
+    lines = done or ["Nothing to change."]
+    create_markdown_artifact("\n".join(f"- {line}" for line in lines), key=f"promote-{model}".replace("_", "-"))
+    return lines
+
+
+def decide_roles(place: Place, now: float) -> list[str]:
+    """Acts on every verdict of the present tenure; says what was done. Raises registry.versions.Unavailable."""
+    board = place.roles.reconcile(cause=CAUSE)
+    verdicts = {
+        comparison.challenger: decide(Evidence.from_json(comparison.evidence), place.model.gate, now)
+        for comparison in _comparisons(place, board)
+    }
+    winners = [version for version, verdict in verdicts.items() if verdict.decision == "promote"]
+    if winners:
+        best = max(winners, key=lambda version: verdicts[version].lower)
+        return [_hand_over(place, board, best, verdicts[best])]
+    return [*_end_probation(place, board, verdicts, now), *_retire(place, board, verdicts)]
+
+
+def _comparisons(place: Place, board: Board) -> list[ComparisonFacts]:
+    """Comparisons of this very tenure: facts are a second old, and roles may have changed since."""
+    facts = place.learn_facts()
+    if facts is None:
+        return []
+    began_s = events.seconds_of(board.since)
+    return [
+        comparison
+        for comparison in facts.comparisons
+        if comparison.champion == board.champion
+        and comparison.challenger in board.challengers
+        and comparison.started_at > began_s
+    ]
+
+
+def _hand_over(place: Place, board: Board, version: int, verdict: Verdict) -> str:
+    """Promotes, or rolls back where the winner is the champion's own predecessor under probation."""
+    assert board.champion is not None
+    numbers = msgspec.to_builtins(verdict) | {"over": board.champion}
+    if version == board.previous:
+        place.roles.roll_back(board.champion, verdict.reason, to=version, cause=CAUSE, numbers=numbers)
+    else:
+        place.roles.promote(version, verdict.reason, over=board.champion, cause=CAUSE, numbers=numbers)
+    log.info("champion model=%s version=%d over=%d reason=%s", place.name, version, board.champion, verdict.reason)
+    return f"Version {version} answers instead of {board.champion}: {verdict.reason} {_served(place, version)}"
+
+
+def _served(place: Place, version: int) -> str:
+    """Waits until a serving process says that it answers with a version."""
+    began = time.monotonic()
+    while time.monotonic() - began < SERVED_WITHIN_S:
+        facts = [
+            msgspec.json.decode(fact, type=ServingFacts)
+            for name, fact in place.streams.facts().items()
+            if name.startswith("serving:")
+        ]
+        if any(fact.version == version for fact in facts):
+            return f"Serving confirmed it after {time.monotonic() - began:.1f} s."
+        time.sleep(0.1)
+    return f"No serving process has confirmed it within {SERVED_WITHIN_S:g} s."
+
+
+def _end_probation(place: Place, board: Board, verdicts: dict[int, Verdict], now: float) -> list[str]:
+    """The old champion has had its chance to prove the promotion wrong."""
+    previous = verdicts.get(board.previous) if board.previous is not None else None
+    if previous is None:
+        return []
+    age_s = now - events.seconds_of(board.since)
+    if previous.n < PROBATION_MATURED and age_s < PROBATION_S:
+        return []
+    reason = f"Probation ended after {previous.n:,} labelled requests: {previous.reason}"
+    place.roles.confirm(reason, keep=_is_online(place, board.previous), cause=CAUSE)
+    return [reason]
+
+
+def _retire(place: Place, board: Board, verdicts: dict[int, Verdict]) -> list[str]:
+    """Takes decided batch challengers out of the shadow.
+
+    Online learners stay: they go on learning, and a new tenure may need them.
+    """
+    done = []
+    for version, verdict in verdicts.items():
+        is_over = verdict.decision in ("retire", "give_up", "inconclusive")
+        if is_over and version != board.previous and not _is_online(place, version):
+            place.roles.retire(version, verdict.reason, cause=CAUSE, numbers=msgspec.to_builtins(verdict))
+            done.append(f"Version {version} left the shadow: {verdict.reason}")
+    return done
+
+
+def _is_online(place: Place, version: int | None) -> bool:
+    manifest = None if version is None else place.releases.manifest(version)
+    return manifest is not None and manifest.kind == "online"

@@ -1,0 +1,165 @@
+"""What matured predictions say: loss of every version over all time, evidence of challengers within one tenure.
+
+A tenure is the reign of one champion. Only predictions that it answered, asked after it began, compare anyone with it.
+"""
+
+import math
+from dataclasses import dataclass, field
+
+from contracts.facts import ComparisonFacts, VersionFacts
+from contracts.releases import Board
+from registry.curves import LossCurve, Samples
+from registry.evidence import Evidence
+from registry.gate import Rules, decide, needed
+from registry.losses import Loss, loss_named
+
+CALIBRATION_ROWS = 100  # first labelled answers of a tenure, which fix the clip of a regression loss and do not count
+CLIP_QUANTILE = 0.99
+
+
+@dataclass(frozen=True)
+class Matured:
+    """A labelled prediction whose time for labels has passed. `label` is the class's column, or the value."""
+
+    offset: int
+    asked_at: float
+    answered_by: int
+    scores: dict[int, tuple[float, ...]]
+    """As logged at the question, by version; the answering one included."""
+    label: float
+    covered: bool
+    """False where learning did not wait for the shadow scores: then nothing is compared."""
+
+
+@dataclass
+class Score:
+    """How one version has done so far, on every matured prediction that it scored."""
+
+    n: int = 0
+    loss: float = 0.0
+    correct: int = 0
+    curve: LossCurve = field(default_factory=LossCurve)
+
+    def add(self, at: float, loss: float, correct: bool) -> None:
+        self.n += 1
+        self.loss += loss
+        self.correct += correct
+        self.curve.add(at, loss)
+
+
+@dataclass
+class Comparison:
+    """One challenger against the champion of this tenure."""
+
+    evidence: Evidence = field(default_factory=Evidence)
+    uncovered: int = 0
+    """Pairs that could not be compared for want of an honest shadow score."""
+    curve: Samples[tuple[int, float, float, float, float]] = field(default_factory=Samples)
+
+
+class Record:
+    """Scores of every version, and the comparisons of the current tenure."""
+
+    def __init__(self, rules: Rules, loss: str):
+        self.rules, self.loss_name = rules, loss
+        self.versions: dict[int, Score] = {}
+        self.comparisons: dict[int, Comparison] = {}
+        self.champion: int | None = None
+        self.since = -1
+        self.matured = 0
+        self.loss: Loss | None = None
+        self._errors: list[float] = []
+        if loss not in ("absolute", "squared") or rules.clip is not None:
+            self.loss = loss_named(loss, rules.clip)
+
+    def begin(self, board: Board, since: int) -> bool:
+        """Opens a new tenure when the champion, or the moment from which it reigns, has changed; tells whether."""
+        if (board.champion, since) == (self.champion, self.since):
+            return False
+        self.champion, self.since, self.comparisons, self._errors = board.champion, since, {}, []
+        if self.rules.clip is None and self.loss_name in ("absolute", "squared"):
+            self.loss = None
+        return True
+
+    def add(self, event: Matured) -> None:
+        """Counts one matured prediction; the caller brings them in prediction order."""
+        self.matured += 1
+        for version, scores in event.scores.items():
+            self._score(version, event, scores)
+        if event.answered_by != self.champion or event.offset <= self.since:
+            return
+        if self.loss is None:
+            self._calibrate(event)
+            return
+        if not event.covered:
+            for comparison in self.comparisons.values():
+                comparison.uncovered += 1
+            return
+        for version, scores in event.scores.items():
+            if version != event.answered_by:
+                self._compare(version, event, scores, self.loss)
+
+    def _score(self, version: int, event: Matured, scores: tuple[float, ...]) -> None:
+        if len(scores) == 1:
+            loss, correct = abs(scores[0] - event.label), False
+        else:
+            correct = max(range(len(scores)), key=scores.__getitem__) == int(event.label)
+            loss = float(not correct) if self.loss is None else self.loss.of(scores, event.label)
+        self.versions.setdefault(version, Score()).add(event.asked_at, loss, correct)
+
+    def _calibrate(self, event: Matured) -> None:
+        self._errors.append(abs(event.scores[event.answered_by][0] - event.label))
+        if len(self._errors) == CALIBRATION_ROWS:
+            clip = sorted(self._errors)[math.ceil(CLIP_QUANTILE * CALIBRATION_ROWS) - 1]
+            self.loss = loss_named(self.loss_name, clip or 1.0)
+
+    def _compare(self, version: int, event: Matured, scores: tuple[float, ...], loss: Loss) -> None:
+        comparison = self.comparisons.setdefault(version, Comparison())
+        evidence = comparison.evidence
+        evidence.add(loss.difference(event.scores[event.answered_by], scores, event.label), event.asked_at)
+        if comparison.curve.is_due(evidence.n):
+            lower, upper = evidence.lower(self.rules.alpha / self.rules.slots), evidence.upper(0.05)
+            log10_e = evidence.log_e(self.rules.margin) / math.log(10)
+            comparison.curve.add((evidence.n, log10_e, evidence.mean, lower, upper))
+
+    def version_facts(self, learners: dict[int, str]) -> tuple[VersionFacts, ...]:
+        return tuple(
+            VersionFacts(
+                version=version,
+                learner=learners.get(version, "?"),
+                n=score.n,
+                loss=score.loss / score.n,
+                accuracy=None if self.loss_name in ("absolute", "squared") else score.correct / score.n,
+                curve=tuple(score.curve.points),
+            )
+            for version, score in sorted(self.versions.items())
+        )
+
+    def comparison_facts(
+        self, challengers: tuple[int, ...], learners: dict[int, str], now: float
+    ) -> tuple[ComparisonFacts, ...]:
+        """One per challenger, also before its first pair, so that a reader sees who is still being waited for."""
+        return tuple(self._facts(version, learners.get(version, "?"), now) for version in challengers)
+
+    def _facts(self, version: int, learner: str, now: float) -> ComparisonFacts:
+        comparison = self.comparisons.get(version) or Comparison()
+        verdict = decide(comparison.evidence, self.rules, now)
+        return ComparisonFacts(
+            champion=-1 if self.champion is None else self.champion,
+            challenger=version,
+            learner=learner,
+            started_at=comparison.evidence.started_at or now,
+            n=verdict.n,
+            wins=verdict.wins,
+            losses=verdict.losses,
+            gain=verdict.mean,
+            lower=verdict.lower,
+            upper=verdict.upper,
+            log_e=verdict.log_e,
+            needed=needed(self.rules),
+            uncovered=comparison.uncovered,
+            decision=verdict.decision,
+            reason=verdict.reason,
+            evidence=comparison.evidence.to_json(),
+            curve=tuple(comparison.curve.points),
+        )
