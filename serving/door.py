@@ -120,7 +120,9 @@ class Door(HttpToolsProtocol):
                 return
         if ready:
             self._write(ready)
-            if not owed:
+            if owed:
+                self._read_on()
+            else:
                 self.on_response_complete()
 
     def _write(self, ready: list[bytes]) -> None:
@@ -147,7 +149,12 @@ class Door(HttpToolsProtocol):
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        if not self._owed and not self.pipeline:
+        if not self.pipeline:
+            self._read_on()
+
+    def _read_on(self) -> None:
+        """Reads again once nothing is owed but the answer to a question whose end is still to come."""
+        if not self.flow.write_paused and (not self._owed or self._owed[0] is self._incoming):
             self.flow.resume_reading()
 
     def send_400_response(self, msg: str) -> None:

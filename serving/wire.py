@@ -30,7 +30,7 @@ class Away(Exception):
 class Wire:
     """Sends commands in order and hands each one's reply, or an `Away`, to its callback."""
 
-    def __init__(self, url: str, silence_s: float = 0.25):
+    def __init__(self, url: str, silence_s: float = 1.0):
         self._place: dict[str, Any] = parse_url(url)  # type: ignore[no-untyped-call]
         self._silent_ticks = max(1, round(silence_s / _TICK_S))
         self._line: _Line | None = None

@@ -167,23 +167,30 @@ class Replies:
     """Reads responses off a socket, one after the other."""
 
     def __init__(self, line: socket.socket):
-        self.file = line.makefile("rb")
+        self.line, self.buffer = line, b""
         self.headers: dict[bytes, bytes] = {}
 
     def next(self) -> tuple[int, Any]:
         """Status and body: decoded JSON, or text. Raises EOFError when the connection ends."""
-        first = self.file.readline()
-        if not first:
-            raise EOFError
+        while b"\r\n\r\n" not in self.buffer:
+            self._read()
+        head, _, self.buffer = self.buffer.partition(b"\r\n\r\n")
+        first, *lines = head.split(b"\r\n")
         status = int(first.split()[1])
-        self.headers = {}
-        while (line := self.file.readline().strip()):
-            name, _, value = line.partition(b":")
-            self.headers[name.lower()] = value.strip()
+        self.headers = {name.lower(): value.strip() for name, _, value in (line.partition(b":") for line in lines)}
         if status == 100:
             return status, None
-        body = self.file.read(int(self.headers.get(b"content-length", b"0")))
+        length = int(self.headers.get(b"content-length", b"0"))
+        while len(self.buffer) < length:
+            self._read()
+        body, self.buffer = self.buffer[:length], self.buffer[length:]
         return status, json.loads(body) if self.headers.get(b"content-type") == b"application/json" else body.decode()
+
+    def _read(self) -> None:
+        data = self.line.recv(65536)
+        if not data:
+            raise EOFError
+        self.buffer += data
 
 
 def until(found: Any, timeout_s: float = 20) -> Any:

@@ -1,0 +1,268 @@
+"""Predictions per second on one core, with everything on, beside the plain things, all in one run.
+
+The server has a core of its own; load and Valkey share another. Ten features, a hundred boosted trees. Rounds go
+through all rows in turn, so that a busy minute hits them alike; each figure is the median of its rounds.
+
+MLServer is measured when TILTYARD_BENCH_MLSERVER names a Python that has `mlserver`, `onnxruntime` and `numpy`
+(`python -m venv V && V/bin/pip install mlserver onnxruntime`).
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import platform
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+from typing import NamedTuple
+
+import numpy as np
+import onnxruntime
+import redis
+
+from benchmarks import _load
+from benchmarks._load import Load
+from contracts.config import Config, Learner, parse
+from contracts.releases import Board, Golden, Manifest, Release, Releases, sha256
+from contracts.settings import Settings
+from learners import batch
+from tiltyard import valkey
+
+NAMES = [f"x{i}" for i in range(10)]
+TOML = f"""
+[models.bench]
+features = {{ {", ".join(f'{name} = "float"' for name in NAMES)} }}
+label = {{ task = "binary", classes = [false, true] }}
+learners.trees = {{ algorithm = "hist_gradient_boosting", kind = "batch" }}
+"""
+SERVER_CORE, LOAD_CORE = 0, 1
+
+
+class Place(NamedTuple):
+    """What all rows share."""
+
+    folder: Path
+    config: Config
+    onnx: Path
+    body: str
+    connections: int
+    seconds: float
+
+
+class Row(NamedTuple):
+    """A way to answer: its name, and a context that starts it and gives its predict URL."""
+
+    name: str
+    start: Callable[[], contextlib.AbstractContextManager[str]]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser("python -m benchmarks.predict", description=__doc__)
+    parser.add_argument("--connections", type=int, nargs="+", default=[16, 64])
+    parser.add_argument("--seconds", type=float, default=4)
+    parser.add_argument("--rounds", type=int, default=3)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        _print_head()
+        config = parse(TOML)
+        (Path(folder) / "tiltyard.toml").write_text(TOML)
+        onnx, rows = _trees(config)
+        (Path(folder) / "bench.onnx").write_bytes(onnx)
+        body = json.dumps({"features": dict(zip(NAMES, map(float, rows[0]), strict=True))})
+        bare = _bare(onnx, rows)
+        for connections in arguments.connections:
+            place = Place(Path(folder), config, Path(folder) / "bench.onnx", body, connections, arguments.seconds)
+            _table(place, onnx, bare, arguments.rounds)
+
+
+def _print_head() -> None:
+    git = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    print(f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, commit {git.stdout.strip() or 'unknown'}, load by {_load.name()}")
+    cpu = next((line.split(":")[1].strip() for line in _cpuinfo() if line.startswith("model name")), platform.machine())
+    print(f"{cpu}, {os.cpu_count()} cores, load average {os.getloadavg()[0]:.1f}, Python {platform.python_version()}")
+
+
+def _cpuinfo() -> list[str]:
+    path = Path("/proc/cpuinfo")
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def _trees(config: Config) -> tuple[bytes, np.ndarray]:
+    """A hundred boosted trees as the retrain flow exports them, and their rows."""
+    random = np.random.default_rng(0)
+    rows = random.normal(size=(5000, len(NAMES)))
+    labels = ["true" if row[0] * row[1] + row[2] > random.normal() / 2 else "false" for row in rows]
+    learner = Learner(algorithm="hist_gradient_boosting", kind="batch", params={"max_iter": 100})
+    schema = config.models["bench"].schema
+    fitted = batch.fit(learner, schema, [tuple(map(float, row)) for row in rows], labels, 0, 0.2, lambda _: None)
+    return batch.export(fitted), rows
+
+
+def _bare(onnx: bytes, rows: np.ndarray) -> float:
+    """session.run of one row per second, nothing else."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
+    row, n = {"numeric": rows[:1]}, 20_000
+    began = time.perf_counter()
+    for _ in range(n):
+        session.run(["scores"], row)
+    return n / (time.perf_counter() - began)
+
+
+def _table(place: Place, onnx: bytes, bare: float, rounds: int) -> None:
+    rows = [
+        Row("raw ASGI, nothing logged", lambda: _asgi(place, None)),
+        Row("raw ASGI + redis-py, everysec", lambda: _asgi(place, "everysec")),
+        Row("Tiltyard, everysec", lambda: _tiltyard(place, onnx, "everysec")),
+        Row("raw ASGI + redis-py, always", lambda: _asgi(place, "always")),
+        Row("Tiltyard, always", lambda: _tiltyard(place, onnx, "always")),
+        Row("Tiltyard, Redis away", lambda: _tiltyard(place, onnx, None)),
+    ]
+    if peer := os.environ.get("TILTYARD_BENCH_MLSERVER"):
+        rows.append(Row("MLServer, same graph", lambda: _mlserver(place, Path(peer))))
+    measured: dict[str, list[Load]] = {row.name: [] for row in rows}
+    for _ in range(rounds):
+        for row in rows:
+            with row.start() as url:
+                body = place.body if "MLServer" not in row.name else _v2(place.body)
+                _load.run(url, body, place.connections, 1, LOAD_CORE)
+                measured[row.name].append(_load.run(url, body, place.connections, place.seconds, LOAD_CORE))
+    _print(place, bare, measured)
+
+
+def _print(place: Place, bare: float, measured: dict[str, list[Load]]) -> None:
+    plain = median(load.per_s for load in measured["raw ASGI, nothing logged"])
+    rounds = len(next(iter(measured.values())))
+    print(f"\n{place.connections} connections, median of {rounds} rounds of {place.seconds:.0f} s")
+    print(f"{'':32}{'per s':>8}{'of raw ASGI':>13}{'p50 us':>9}{'p99 us':>9}{'p99.9 us':>10}{'not 200':>9}")
+    print(f"{'bare session.run, no network':32}{bare:8.0f}{bare / plain:13.2f}")
+    for name, loads in measured.items():
+        per_s = median(load.per_s for load in loads)
+        p50, p99, p999 = (median(getattr(load, at) for load in loads) for at in ("p50_us", "p99_us", "p999_us"))
+        bad = sum(load.errors for load in loads)
+        print(f"{name:32}{per_s:8.0f}{per_s / plain:13.2f}{p50:9.0f}{p99:9.0f}{p999:10.0f}{bad:9d}")
+    if not os.environ.get("TILTYARD_BENCH_MLSERVER"):
+        print("MLServer skipped: TILTYARD_BENCH_MLSERVER names no Python that has it")
+
+
+@contextlib.contextmanager
+def _asgi(place: Place, fsync: str | None) -> Iterator[str]:
+    with _valkey(place, fsync) as url:
+        port = _free_port()
+        logged = ["--redis", url] if url else []
+        arguments = ["--port", str(port), "--onnx", str(place.onnx), *logged, "--names", *NAMES]
+        with _server([sys.executable, "-m", "benchmarks._asgi", *arguments], port):
+            yield f"http://127.0.0.1:{port}/"
+
+
+@contextlib.contextmanager
+def _tiltyard(place: Place, onnx: bytes, fsync: str | None) -> Iterator[str]:
+    """`python -m serving` as it is; without `fsync`, Valkey is stopped once serving has its champion."""
+    with _valkey(place, fsync or "everysec") as url, tempfile.TemporaryDirectory(dir=place.folder) as state:
+        _publish(place, onnx, url)
+        port = _free_port()
+        settings = Settings(state=Path(state), config=place.folder / "tiltyard.toml", redis_url=url)
+        with _server([sys.executable, "-m", "serving", "--port", str(port)], port, settings.environment()):
+            if fsync is None:
+                with contextlib.suppress(redis.ConnectionError):
+                    redis.Redis.from_url(url).shutdown(nosave=True)
+                time.sleep(0.5)
+            yield f"http://127.0.0.1:{port}/models/bench/predict"
+
+
+@contextlib.contextmanager
+def _mlserver(place: Place, python: Path) -> Iterator[str]:
+    """MLServer around the same graph with a runtime that decodes, scores and encodes, and no more."""
+    folder, port = place.folder / "mlserver", _free_port()
+    folder.mkdir(exist_ok=True)
+    (folder / "runtime.py").write_text(Path(__file__).with_name("_mlserver.py").read_text())
+    settings = {"http_port": port, "grpc_port": _free_port(), "metrics_port": _free_port(), "parallel_workers": 0}
+    (folder / "settings.json").write_text(json.dumps({**settings, "debug": False, "host": "127.0.0.1"}))
+    model = {"name": "bench", "implementation": "runtime.Graph", "parameters": {"uri": str(place.onnx)}}
+    (folder / "model-settings.json").write_text(json.dumps(model))
+    with _server([str(python.with_name("mlserver")), "start", str(folder)], port, {"PYTHONPATH": str(folder)}):
+        yield f"http://127.0.0.1:{port}/v2/models/bench/infer"
+
+
+def _v2(body: str) -> str:
+    row = list(json.loads(body)["features"].values())
+    return json.dumps({"inputs": [{"name": "numeric", "shape": [1, len(row)], "datatype": "FP64", "data": row}]})
+
+
+def _publish(place: Place, onnx: bytes, url: str) -> None:
+    client, schema = redis.Redis.from_url(url), place.config.models["bench"].schema
+    manifest = Manifest(
+        model="bench", version=1, kind="batch", learner="trees", revision=0, schema=schema.fingerprint,
+        onnx_sha256=sha256(onnx), created_at=time.time(), golden=Golden(),
+    )  # fmt: skip
+    Releases(client, "bench").publish(Release(manifest, onnx))
+    Releases(client, "bench").set_board(Board(1))
+
+
+@contextlib.contextmanager
+def _valkey(place: Place, fsync: str | None) -> Iterator[str | None]:
+    """Valkey as Tiltyard starts it, on the load's core, with the given `appendfsync`; none without one."""
+    if fsync is None:
+        yield None
+        return
+    port = _free_port()
+    with tempfile.TemporaryDirectory(dir=place.folder) as folder:
+        command = [*valkey.command(Path(folder), port), "--appendfsync", fsync]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, preexec_fn=_pin(LOAD_CORE))
+        try:
+            _wait(port)
+            yield f"redis://127.0.0.1:{port}/0"
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+@contextlib.contextmanager
+def _server(command: list[str], port: int, environment: dict[str, str] | None = None) -> Iterator[None]:
+    process = subprocess.Popen(
+        command, env={**os.environ, **(environment or {})}, preexec_fn=_pin(SERVER_CORE),
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        _wait(port)
+        time.sleep(0.5)
+        yield
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(30)
+
+
+def _pin(core: int) -> Callable[[], None] | None:
+    pin = getattr(os, "sched_setaffinity", None)
+    return None if pin is None or (os.cpu_count() or 1) < 2 else lambda: pin(0, {core})
+
+
+def _wait(port: int, timeout_s: float = 60) -> None:
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            with socket.create_connection(("127.0.0.1", port), 1):
+                return
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+if __name__ == "__main__":
+    main()

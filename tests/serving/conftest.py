@@ -1,0 +1,36 @@
+"""One real serving process for a test run; every test finds Redis empty but for the champions."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+import redis
+
+from contracts import streams
+from tests.serving import harness
+from tests.serving.harness import Server
+
+
+@pytest.fixture(scope="session")
+def standing_server(valkey_port: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    url = f"redis://127.0.0.1:{valkey_port}/0"
+    with ExitStack() as stack:
+        client = stack.enter_context(streams.connect(url))
+        client.flushall()
+        harness.crown_all(client)
+        yield stack.enter_context(harness.serving(harness.settings(tmp_path_factory.mktemp("serving"), url)))
+
+
+@pytest.fixture
+def server(standing_server: Server, client: redis.Redis) -> Server:
+    """A server whose champions are those of `harness.crown_all`; their board and releases are in Redis."""
+    harness.crown_all(client)
+    standing_server.wait("/readyz")
+    return standing_server
+
+
+@pytest.fixture
+def where(tmp_path: Path, redis_url: str) -> "harness.Settings":
+    """Settings of a serving process with a state folder of its own."""
+    return harness.settings(tmp_path, redis_url)

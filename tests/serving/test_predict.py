@@ -1,0 +1,140 @@
+"""Asking over HTTP: what is answered, what is refused, and what is logged."""
+
+from typing import Any
+
+import pytest
+import redis
+
+from contracts import events
+from contracts.events import Prediction
+from contracts.streams import Streams
+from tests.serving.harness import FRUIT, Replies, Server, request
+
+URL = "/models/fruit/predict"
+
+
+def logged(client: redis.Redis, model: str = "fruit") -> list[tuple[str, Prediction]]:
+    entries = Streams(client, model).follow("predictions", "0-0")
+    return [(id_, events.decode(Prediction, fields)) for id_, fields in entries]
+
+
+def chunked(body: bytes) -> bytes:
+    """The request in chunks, which the door leaves to the app."""
+    return request("POST", URL, None, b"transfer-encoding: chunked\r\n") + b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
+
+
+def test_an_answer_is_logged_before_it_is_given(server: Server, client: redis.Redis) -> None:
+    """The prediction id is the id of the entry that holds the question as served and its scores."""
+    status, answer = server.predict("fruit", a=1, b=2.5)
+    assert status == 200
+    assert answer == {
+        "prediction_id": answer["prediction_id"],
+        "label": True,
+        "probabilities": {"false": 0.25, "true": 0.75},
+        "model": "fruit",
+        "version": 1,
+        "revision": 0,
+    }
+    expected = Prediction(1, 0, (0.25, 0.75), (1.0, 2.5), FRUIT.fingerprint)
+    assert logged(client) == [(answer["prediction_id"], expected)]
+
+
+def test_a_value_is_answered_as_label_and_value(server: Server, client: redis.Redis) -> None:
+    """Regression has no probabilities; missing features are logged as null, in schema order."""
+    status, answer = server.predict("price", rooms=3, new=False)
+    assert status == 200
+    assert (answer["label"], answer["value"]) == (12.5, 12.5)
+    assert "probabilities" not in answer
+    assert logged(client, "price")[0][1].row == (None, 3, False, None)
+
+
+def test_the_app_answers_like_the_door(server: Server, client: redis.Redis) -> None:
+    """A chunked question goes through the ASGI app and gets the same answer, logged as well."""
+    with server.connect() as line:
+        line.sendall(chunked(b'{"features":{"a":1,"b":2.5}}'))
+        status, answer = Replies(line).next()
+    assert status == 200
+    (entry,) = logged(client)
+    assert entry[0] == answer["prediction_id"]
+    assert {**answer, "prediction_id": None} == {**server.predict("fruit", a=1, b=2.5)[1], "prediction_id": None}
+
+
+BAD: list[tuple[bytes, int, str | None, str]] = [
+    (b'{"features":{"a":"1","b":2}}', 422, "features.a", "Expected `float`, got `str`"),
+    (b'{"features":{"a":true,"b":2}}', 422, "features.a", "Expected `float`, got `bool`"),
+    (b'{"features":{"a":null,"b":2}}', 422, "features.a", "Expected `float`, got `null`"),
+    (b'{"features":{"b":2}}', 422, "features.a", "is required"),
+    (b'{"features":{"a":1,"b":2,"c":3}}', 422, "features.c", "is not in the schema"),
+    (b'{"features":{"a":1,"b":2},"extra":3}', 422, "extra", "is not in the schema"),
+    (b"{}", 422, "features", "is required"),
+    (b"[]", 422, "body", 'send {"features": {...}}'),
+    (b'{"features":{"a":NaN,"b":2}}', 422, "features.a", "is not a finite number"),
+    (b'{"features":{"a":1,"b":-Infinity}}', 422, "features.b", "is not a finite number"),
+    (b'{"features":{"a":1e999,"b":2}}', 422, "features.a", "out of range"),
+    (b'{"features":{"a":1,"b"', 400, None, "not valid JSON"),
+    (b'{"features":{"a":NaN,"b"', 400, None, "not valid JSON"),
+    (b"", 400, None, "the body is empty"),
+    (b'{"features":{"a":1,"b":2}}{', 400, None, "not valid JSON"),
+    (b'{"features":{"\xff":1}}', 400, None, "not valid JSON"),
+    (b"[" * 100_000, 422, "body", "Expected `object`"),
+]
+
+
+@pytest.mark.parametrize("way", ["door", "app"])
+@pytest.mark.parametrize(("body", "status", "field", "reason"), BAD, ids=range(len(BAD)))
+def test_a_bad_question_is_refused_by_name_and_not_logged(
+    server: Server, client: redis.Redis, body: bytes, status: int, field: str | None, reason: str, way: str
+) -> None:
+    """The error names the field and the reason on both ways in, and the connection goes on."""
+    with server.connect() as line:
+        replies = Replies(line)
+        line.sendall(request("POST", URL, body) if way == "door" or not body else chunked(body))
+        got, error = replies.next()
+        assert (got, error["error"].get("field")) == (status, field)
+        assert reason in error["error"]["reason"]
+        assert logged(client) == []
+        line.sendall(request("POST", URL, b'{"features":{"a":1,"b":2}}'))
+        assert replies.next()[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("features", "field", "reason"),
+    [
+        ({"rooms": 2.5, "new": True}, "features.rooms", "Expected `int`"),
+        ({"rooms": 2**60, "new": True}, "features.rooms", "beyond 2^53"),
+        ({"rooms": 10**30, "new": True}, "features.rooms", "beyond 2^53"),
+        ({"rooms": 2, "new": 1}, "features.new", "Expected `bool`"),
+        ({"rooms": 2, "new": True, "town": ""}, "features.town", "send null"),
+        ({"rooms": 2, "new": True, "town": 5}, "features.town", "got `int`"),
+    ],
+)
+def test_each_type_is_checked(server: Server, features: dict[str, Any], field: str, reason: str) -> None:
+    """Integers, flags and categories are what the schema says; nothing is converted in silence."""
+    status, answer = server.predict("price", **features)
+    assert (status, answer["error"]["field"]) == (422, field)
+    assert reason in answer["error"]["reason"]
+
+
+def test_an_unknown_model_is_told_the_nearest(server: Server) -> None:
+    """A misspelt name gets the right one named."""
+    status, answer = server.predict("fruits")
+    assert status == 404
+    assert answer == {"error": {"reason": 'there is no model "fruits"; did you mean "fruit"?'}}
+    assert "known are fruit, price" in server.predict("zzz")[1]["error"]["reason"]
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
+def test_other_methods_are_not_allowed(server: Server, method: str) -> None:
+    """Only POST asks a question."""
+    status, answer = server.ask(method, URL)
+    assert status == 405
+    assert answer == {"error": {"reason": "Method Not Allowed"}}
+
+
+def test_refusals_are_counted(server: Server) -> None:
+    """The metric of refused questions grows by status."""
+    server.ask("POST", URL, b"{}")
+    line = 'predictions_refused_total{model="fruit",status="422"}'
+    before = server.metric(line)
+    server.ask("POST", URL, b"{}")
+    assert server.metric(line) == before + 1
