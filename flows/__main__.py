@@ -20,6 +20,7 @@ from flows.place import read_configuration
 from flows.promote import promote
 from flows.retrain import retrain
 from flows.watch import watch
+from learners import catalogue
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +28,8 @@ log = logging.getLogger(__name__)
 def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     config, _ = read_configuration()
+    for model in config.models.values():
+        catalogue.check(model)
     dead = asyncio.run(deployments.bury_the_dead())
     log.info("serving flows models=%s left_behind=%d", ",".join(config.models), dead)
     places = len(config.models) + 4  # every learn run keeps one for good

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -18,6 +18,7 @@ from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLi
 from prefect.deployments import run_deployment
 from prefect.deployments.runner import RunnerDeployment
 from prefect.exceptions import PrefectException
+from prefect.schedules import Interval
 from prefect.states import Crashed
 from prefect.types.entrypoint import EntrypointType
 
@@ -43,17 +44,22 @@ def _deployment(flow: Flow[Any, Any], name: str, model: Model) -> RunnerDeployme
         description=flow.description,
         concurrency_limit=_ONE,
         entrypoint_type=EntrypointType.MODULE_PATH,  # a file path would put flows/ first on sys.path
-        **schedule(getattr(model.schedules, flow.name)),
+        **schedule(getattr(model.schedules, flow.name), at_once=flow.name == "learn"),
     )  # type: ignore[return-value]  # called outside an event loop it returns the deployment itself
 
 
-def schedule(text: str) -> dict[str, Any]:
-    """Prefect's arguments for a schedule of the configuration: an interval, a cron line, or "off"."""
+def schedule(text: str, at_once: bool = False) -> dict[str, Any]:
+    """Prefect's arguments for a schedule of the configuration: an interval, a cron line, or "off".
+
+    Intervals count from a fixed moment, so that a restart neither repeats nor postpones a nightly run; with `at_once`
+    they count from now.
+    """
     if text == "off":
         return {}
     if " " in text.strip():
         return {"cron": text}
-    return {"interval": timedelta(seconds=seconds(text))}
+    anchor = datetime.now(UTC) if at_once else datetime(2024, 1, 1, tzinfo=UTC)
+    return {"schedule": Interval(timedelta(seconds=seconds(text)), anchor_date=anchor)}
 
 
 def ask(flow: str, model: str) -> None:

@@ -13,7 +13,6 @@ from contracts.releases import Releases
 from contracts.schema import Schema
 from contracts.settings import Settings
 from contracts.streams import Streams
-from learners import catalogue
 from registry.ledger import Ledger
 from registry.promotion import Roles
 from registry.versions import Registry
@@ -44,8 +43,6 @@ class Place:
 
 
 def open_place(name: str, model: Model, chosen: Settings, client: redis.Redis | None = None) -> Place:
-    """Raises config.ConfigError where a learner of the model is unknown or does not fit its task."""
-    catalogue.check(model)
     client = client or streams.connect(chosen.redis_url)
     schema = model.schema
     log, flow = Log(chosen.log_folder, name, schema), Streams(client, name)
