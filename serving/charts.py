@@ -79,9 +79,15 @@ class Scale:
     start: float
     end: float
 
+    @property
+    def linear(self) -> tuple[float, float]:
+        """(slope, offset) in pixels; apart from `__call__`, since a page maps thousands of points."""
+        slope = (self.end - self.start) / ((self.high - self.low) or 1.0)
+        return slope, self.start - slope * self.low
+
     def __call__(self, value: float) -> float:
-        share = (value - self.low) / ((self.high - self.low) or 1.0)
-        return self.start + min(max(share, -9.0), 10.0) * (self.end - self.start)
+        slope, offset = self.linear
+        return offset + slope * value
 
 
 def loss_chart(lines: Sequence[Line], flags: Sequence[Flag], words: Words, title: str, frame: Frame) -> Markup:
@@ -283,7 +289,8 @@ def _marker(x: float, y: float, style: int) -> str:
 
 
 def _path(points: Sequence[Point], x: Scale, y: Scale) -> str:
-    return "M" + "L".join(f"{x(a):.1f} {y(b):.1f}" for a, b in points)
+    (along, left), (up, bottom) = x.linear, y.linear
+    return "M" + "L".join([f"{left + along * a:.1f} {bottom + up * b:.1f}" for a, b in points])
 
 
 def _end_labels(frame: Frame, lines: Sequence[Line], x: Scale, y: Scale) -> Iterable[str]:

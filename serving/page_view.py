@@ -1,6 +1,6 @@
 """From facts to what the templates show: one `Card` per model, made of plain values. Pure functions of a moment."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,20 +8,15 @@ from markupsafe import Markup
 
 from contracts.config import Model
 from contracts.events import Decision
-from contracts.facts import ComparisonFacts, ServingFacts, VersionFacts
+from contracts.facts import ServingFacts, VersionFacts
 from contracts.releases import PRIOR_VERSION
-from serving import charts, page_words
-from serving.charts import Flag, Frame, Line
+from serving import page_plots, page_words
 from serving.page_facts import Seen
+from serving.page_plots import Challenger, Drift
 
 SILENT_S = 30.0
 STALE_S = 10.0
-_LINES = 8
 _ROWS = 12
-_SMOOTH_LABELS = 200
-_COLUMNS = 10
-_WIDE, _NARROW = Frame(900, 300, left=52), Frame(350, 250, left=52)
-_SMALL = Frame(340, 210)
 
 
 @dataclass(frozen=True)
@@ -53,35 +48,9 @@ class VersionRow:
 
 
 @dataclass(frozen=True)
-class Challenger:
-    """One challenger against the champion, with its charts where there is something to draw."""
-
-    facts: ComparisonFacts
-    style: int
-    verdict: str
-    counts: str
-    evidence: float
-    """log10 E, as the meter shows it."""
-    needed: float
-    meter: Markup
-    band: Markup | None
-    curve: Markup | None
-
-
-@dataclass(frozen=True)
 class Process:
     facts: ServingFacts
     is_stale: bool
-
-
-@dataclass(frozen=True)
-class Drift:
-    at: float
-    sentence: str
-    report: str
-    is_alarm: bool
-    bars: Markup | None
-    rows: str
 
 
 @dataclass(frozen=True)
@@ -101,8 +70,8 @@ class Card:
     figures: tuple[Figure, ...]
     loss_title: str
     smoothed: int
-    chart: Markup | None
-    chart_narrow: Markup | None
+    charts: tuple[Markup, ...]
+    """Of the losses, for wide and for narrow screens."""
     versions: tuple[VersionRow, ...]
     left_out: int
     challengers: tuple[Challenger, ...]
@@ -117,15 +86,15 @@ class Card:
 
 def card(name: str, model: Model, seen: Seen, now: float) -> Card:
     """What the page shows of one model."""
-    versions = _versions(seen)
-    window, crowned = _window(versions), page_words.crowned(seen)
-    styles = _styles(model, seen, versions[:_LINES])
+    versions = page_plots.versions_of(seen)
+    window, crowned = page_plots.window_of(versions), page_words.crowned(seen)
+    styles = page_plots.styles_of(model, seen, versions[: page_plots.LINES])
     return Card(
         name=name,
         title=model.title or name,
         headline=page_words.headline(seen, model, now),
         next_step=page_words.next_step(seen, model),
-        why=page_words.why(crowned) if crowned else "",
+        why=page_words.why(crowned) if crowned and seen.board.champion else "",
         cause=crowned.cause if crowned else "",
         alerts=tuple(_alerts(seen, now)),
         asked=seen.added.get("predictions", 0),
@@ -134,93 +103,19 @@ def card(name: str, model: Model, seen: Seen, now: float) -> Card:
         figures=tuple(_figures(seen, model, window)),
         loss_title=page_words.loss_title(model.loss),
         smoothed=window,
-        chart=_loss_chart(seen, model, versions, window, styles, _WIDE),
-        chart_narrow=_loss_chart(seen, model, versions, window, styles, _NARROW),
+        charts=page_plots.loss_charts(seen, model, versions, window, styles),
         versions=tuple(_row(facts, seen, model, styles) for facts in versions[:_ROWS]),
         left_out=max(0, len(versions) - _ROWS),
-        challengers=tuple(_challenger(facts, seen, model, styles) for facts in _comparisons(seen)),
+        challengers=tuple(
+            page_plots.challenger_of(facts, seen, model, styles) for facts in page_plots.comparisons_of(seen)
+        ),
         decisions=seen.decisions,
-        drift=_drift(seen, model),
+        drift=page_plots.drift_of(seen, model),
         health=tuple(_health(seen)),
         processes=tuple(Process(facts, now - facts.at > STALE_S) for facts in seen.serving),
         question=_question(model),
         answer=_label(model, seen),
     )
-
-
-def _styles(model: Model, seen: Seen, drawn: Iterable[VersionFacts]) -> dict[int, int]:
-    """A style for each version: its learner's, unless an older version on the page has that one already."""
-    own = {name: 1 + i % (charts.STYLES - 1) for i, name in enumerate(model.learners)}
-    versions = {*seen.board.versions, *(facts.version for facts in drawn)} - {PRIOR_VERSION}
-    free = [style for style in range(charts.STYLES - 1, 0, -1) if style not in own.values()]
-    styles, taken = {PRIOR_VERSION: 0}, set[int]()
-    for version in sorted(versions):
-        style = own.get(seen.learner(version), 1)
-        if style in taken and free:
-            style = free.pop()
-        styles[version] = style
-        taken.add(style)
-    return styles
-
-
-def _versions(seen: Seen) -> list[VersionFacts]:
-    """The champion first, then challengers, then others by how lately they were asked; each with a score."""
-    if seen.learn is None:
-        return []
-    order = {version: place for place, version in enumerate(seen.board.versions)}
-
-    def place(facts: VersionFacts) -> tuple[int, float]:
-        return order.get(facts.version, len(order)), -(facts.curve[-1][0] if facts.curve else 0.0)
-
-    return sorted(seen.learn.versions, key=place)
-
-
-def _window(versions: Sequence[VersionFacts]) -> int:
-    """Labels in one drawn mean: 200, and no less than a thirtieth of what is drawn."""
-    longest = max((sum(n for _, n, _ in facts.curve) for facts in versions[:_LINES]), default=0)
-    return max(_SMOOTH_LABELS, round(longest / 30, -2))
-
-
-def smoothed(curve: Sequence[tuple[float, int, float]], window: int) -> list[tuple[float, float]]:
-    """(time, mean loss of the last `window` labels, rounded up to whole stretches), beginning with a full window.
-
-    A curve shorter than that gives its one mean.
-    """
-    found: list[tuple[float, float]] = []
-    start, labels, total = 0, 0, 0.0
-    for at, n, loss in curve:
-        labels, total = labels + n, total + n * loss
-        while labels - curve[start][1] >= window:
-            labels, total = labels - curve[start][1], total - curve[start][1] * curve[start][2]
-            start += 1
-        if labels >= window:
-            found.append((at, total / labels))
-    return found or ([(curve[-1][0], total / labels)] if labels else [])
-
-
-def _loss_chart(
-    seen: Seen, model: Model, versions: Sequence[VersionFacts], window: int, styles: dict[int, int], frame: Frame
-) -> Markup | None:
-    drawn = [facts for facts in versions[:_LINES] if facts.curve]
-    if not drawn:
-        return None
-    lines = [
-        Line(
-            _short(facts.version),
-            smoothed(facts.curve, window),
-            styles[facts.version],
-            is_thick=facts.version == seen.board.champion,
-        )
-        for facts in drawn
-    ]
-    flags = [Flag(line.at, _short(champion)) for line, champion in page_words.tenures(seen.decisions)]
-    told = ", ".join(f"version {f.version} ({f.learner}) {page_words.loss_figure(model.loss, f.loss)}" for f in drawn)
-    title = f"{page_words.loss_title(model.loss)} over time. Over all labelled requests: {told}."
-    return charts.loss_chart(lines, flags, lambda value: page_words.loss_tick(model.loss, value), title, frame)
-
-
-def _short(version: int) -> str:
-    return "prior" if version == PRIOR_VERSION else f"v{version}"
 
 
 def _row(facts: VersionFacts, seen: Seen, model: Model, styles: dict[int, int]) -> VersionRow:
@@ -251,58 +146,8 @@ def _learning(version: int, seen: Seen) -> str:
     learners = {} if seen.learn is None else seen.learn.learners
     for facts in learners.values():
         if facts.version == version:
-            return (
-                f"benched: {facts.benched}"
-                if facts.benched
-                else f"learning, revision {page_words.count(facts.revision)}"
-            )
+            return "benched" if facts.benched else f"learning, revision {page_words.count(facts.revision)}"
     return "frozen"
-
-
-def _comparisons(seen: Seen) -> Iterable[ComparisonFacts]:
-    """Those of the present tenure, the one nearest to winning first.
-
-    Right after a promotion the learn flow still reports those of the tenure before.
-    """
-    if seen.learn is None:
-        return []
-    present = [facts for facts in seen.learn.comparisons if facts.champion == seen.board.champion]
-    return sorted(present, key=lambda facts: -facts.log_e)
-
-
-def _challenger(facts: ComparisonFacts, seen: Seen, model: Model, styles: dict[int, int]) -> Challenger:
-    style = styles.get(facts.challenger, 1)
-    value, needed = page_words.log10(facts.log_e), page_words.log10(facts.needed)
-    name = f"version {facts.challenger} ({facts.learner}) against version {facts.champion}"
-    band = curve = None
-    if len(facts.curve) > 1:
-        gain, lower, upper = map(page_words.advantage, (facts.gain, facts.lower, facts.upper))
-        band = charts.band_chart(
-            [(n, mean, lower, upper) for n, _, mean, lower, upper in facts.curve],
-            model.gate.min_gain,
-            style,
-            page_words.signed_points,
-            f"Running advantage of {name}, by labelled requests. Now {gain} points, between {lower} and {upper}.",
-            _SMALL,
-        )
-        curve = charts.evidence_chart(
-            [(n, log10_e) for n, log10_e, *_ in facts.curve],
-            needed,
-            style,
-            f"Evidence for {name}, log10 E by labelled requests. Now {value:.2f}; the gate opens at {needed:.2f}.",
-            _SMALL,
-        )
-    return Challenger(
-        facts=facts,
-        style=style,
-        verdict=page_words.verdict(facts, facts.challenger == seen.board.previous),
-        counts=page_words.counts(facts, model.loss),
-        evidence=value,
-        needed=needed,
-        meter=charts.meter(value, needed, style, f"Evidence {value:.2f} of {needed:.2f} (log10 E)"),
-        band=band,
-        curve=curve,
-    )
 
 
 def _figures(seen: Seen, model: Model, window: int) -> Iterable[Figure]:
@@ -320,7 +165,7 @@ def _figures(seen: Seen, model: Model, window: int) -> Iterable[Figure]:
 
 
 def _quality(facts: VersionFacts, model: Model, window: int) -> Figure:
-    lately = smoothed(facts.curve, window)[-1:]
+    lately = page_plots.smoothed(facts.curve, window)[-1:]
     if facts.accuracy is not None:
         note = f"lately {100 * (1 - lately[0][1]):.1f} %" if lately and model.loss == "zero_one" else ""
         return Figure(f"{100 * facts.accuracy:.1f} %", f"right, of {page_words.count(facts.n)} labelled", note)
@@ -334,7 +179,7 @@ def _alerts(seen: Seen, now: float) -> Iterable[Alert]:
         if now - facts.at > STALE_S:
             continue
         if facts.refused:
-            yield Alert(f"{facts.address} refused the newest release: {facts.refused}")
+            yield Alert(f"{facts.address}: {facts.refused}")
         if facts.unlogged:
             lost = page_words.count(facts.unlogged)
             yield Alert(f"{facts.address} gave {lost} answers that could not be logged; no label can refer to them.")
@@ -358,23 +203,6 @@ def _silences(seen: Seen, now: float) -> Iterable[Alert]:
     if seen.shadow is not None and now - seen.shadow.at > SILENT_S:
         silence = page_words.duration(now - seen.shadow.at)
         yield Alert(f"The shadow scorer has been silent for {silence}. Questions are kept, and scored when it is back.")
-
-
-def _drift(seen: Seen, model: Model) -> Drift | None:
-    facts = seen.watch
-    if facts is None:
-        return None
-    longest = sorted(facts.columns.items(), key=lambda item: -item[1])[:_COLUMNS]
-    rows = [(name, value, facts.thresholds.get(name, model.drift.threshold)) for name, value in longest]
-    title = f"Distance of each column from the reference window: {', '.join(f'{n} {v:.2f}' for n, v, _ in rows)}."
-    return Drift(
-        at=facts.at,
-        sentence=facts.sentence,
-        report=facts.report,
-        is_alarm=facts.alarm,
-        bars=charts.bars(rows, title) if rows else None,
-        rows=f"{page_words.count(facts.current_rows)} rows against {page_words.count(facts.reference_rows)}",
-    )
 
 
 def _health(seen: Seen) -> Iterable[Figure]:
