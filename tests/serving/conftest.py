@@ -9,7 +9,7 @@ import redis
 
 from contracts import streams
 from tests.serving import harness
-from tests.serving.harness import Server
+from tests.serving.harness import Server, until
 
 
 @pytest.fixture(scope="session")
@@ -26,7 +26,10 @@ def standing_server(valkey_port: int, tmp_path_factory: pytest.TempPathFactory) 
 def server(standing_server: Server, client: redis.Redis) -> Server:
     """A server whose champions are those of `harness.crown_all`; their board and releases are in Redis."""
     harness.crown_all(client)
-    standing_server.wait("/readyz")
+    until(lambda: standing_server.predict()[1].get("version") == 1)
+    until(lambda: standing_server.predict("price", rooms=1, new=True)[1].get("version") == 1)
+    client.flushall()
+    harness.crown_all(client)
     return standing_server
 
 

@@ -94,6 +94,10 @@ def release(
     return Release(manifest, onnx_bytes)
 
 
+FRUIT_RELEASE = release(constant((0.25, 0.75)))
+PRICE_RELEASE = release(constant((12.5,), width=3), schema=PRICE, model="price")
+
+
 def crown(client: redis.Redis, made: Release, challengers: tuple[int, ...] = ()) -> None:
     """Publishes a release and puts it on the board as champion."""
     published = Releases(client, made.manifest.model)
@@ -103,8 +107,8 @@ def crown(client: redis.Redis, made: Release, challengers: tuple[int, ...] = ())
 
 def crown_all(client: redis.Redis) -> None:
     """A champion for every model of TOML: fruit answers (0.25, 0.75), price 12.5."""
-    crown(client, release(constant((0.25, 0.75))))
-    crown(client, release(constant((12.5,), width=3), schema=PRICE, model="price"))
+    crown(client, FRUIT_RELEASE)
+    crown(client, PRICE_RELEASE)
 
 
 def golden(rows: Sequence[Any], scores: Sequence[Any], tolerance: float = 1e-5) -> Golden:
