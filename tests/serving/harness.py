@@ -225,3 +225,15 @@ def serving(where: Settings, ready: bool = True) -> Iterator[Server]:
             process.kill()
             process.wait()
             raise
+
+
+@contextlib.contextmanager
+def shadowing(where: Settings, *arguments: str, stderr: int | None = None) -> "Iterator[subprocess.Popen[bytes]]":
+    """A `python -m serving.shadow` process."""
+    command = [sys.executable, "-m", "serving.shadow", *arguments]
+    process = subprocess.Popen(command, env={**os.environ, **where.environment()}, stderr=stderr)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
