@@ -5,6 +5,7 @@ The ledger line is the commit: it names the whole board that it leads to. Carryi
 finished by the same call again, by the next change, or by `Roles.reconcile`.
 """
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -18,6 +19,8 @@ from registry import history
 from registry.ledger import Kind, Ledger
 from registry.stage import Stage
 from registry.versions import Registry, UnknownVersion
+
+log = logging.getLogger(__name__)
 
 HOLD_S = 10.0  # aliases, release and board may disagree for as long as this after a kill, until a reconcile
 WAIT_S = 30.0
@@ -46,7 +49,7 @@ class Roles:
 
     def open_with_prior(self, release: Release, cause: str) -> Board:
         """Lets the prior answer, when nobody does yet. Needs no MLflow. Returns the board."""
-        with self._changing() as (mine, lines):
+        with self._changing(with_mlflow=False) as (mine, lines):
             board = history.board_after(lines)
             if history.last_move(lines) is None:
                 board = Board(champion=PRIOR_VERSION, since=self.streams.last_id("predictions"))
@@ -194,7 +197,9 @@ class Roles:
         return history.slots_used(self.ledger.read())
 
     @contextmanager
-    def _changing(self) -> Iterator[tuple[lease.Lease, list[Decision]]]:
+    def _changing(self, with_mlflow: bool = True) -> Iterator[tuple[lease.Lease, list[Decision]]]:
+        if with_mlflow and not self.registry.prepare():
+            log.warning("MLflow is away model=%s address=%s", self.model, self.registry.address)
         with lease.held(self.streams.client, self.model, "roles", HOLD_S, WAIT_S) as mine:
             yield mine, self.ledger.read()
 

@@ -50,6 +50,7 @@ class Registry:
 
     def __init__(self, address: str, model: str):
         self.address, self.model = address, model
+        self._is_prepared = False
 
     @cached_property
     def _mlflow(self) -> "MlflowClient":
@@ -79,6 +80,17 @@ class Registry:
             if error.error_code in ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE"):
                 raise Unavailable(self.address, str(error).splitlines()[0][:200]) from error
             raise
+
+    def prepare(self) -> bool:
+        """Imports MLflow and opens its store, which takes seconds the first time; False where it does not answer.
+
+        To be called before taking a lease that such a wait could outlast.
+        """
+        if not self._is_prepared:
+            with contextlib.suppress(Unavailable):
+                self.check()
+                self._is_prepared = True
+        return self._is_prepared
 
     def check(self) -> None:
         """Raises Unavailable when MLflow does not answer."""

@@ -51,7 +51,7 @@ def assert_in_agreement(roles: Roles, board: Board) -> None:
     assert roles.registry.aliases() == wanted
     assert set(roles.releases.revisions()) == set(board.versions)
     assert roles.ledger.verify() is None
-    assert roles.streams.decisions() == roles.ledger.read()[::-1]
+    assert roles.streams.decisions(count=1_000) == roles.ledger.read()[::-1][:1_000]
 
 
 @pytest.fixture

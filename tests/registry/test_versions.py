@@ -103,8 +103,9 @@ def test_an_mlflow_that_is_not_there_is_said_within_seconds(model):
         begun = time.monotonic()
         with pytest.raises(Unavailable, match="TILTYARD_MLFLOW_URL") as caught:
             Registry(address, model).check()
+        assert not Registry(address, model).prepare()
     assert caught.value.address == address
-    assert time.monotonic() - begun < 20
+    assert time.monotonic() - begun < 40
 
 
 def test_files_can_be_kept_with_a_version(registry, registered, tmp_path):
