@@ -3,9 +3,11 @@
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
+from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]  # it ships no types
 
 from contracts.config import Learner
 from contracts.schema import Label, Schema, Value
@@ -69,7 +71,7 @@ def fit(
     """
     held = max(1, round(len(rows) * holdout))
     kept = len(rows) - held
-    _refuse_thin(schema.label, labels, kept, held)
+    _refuse_thin(schema.label, rows[:kept], labels[:kept])
     targets = _targets(schema.label, labels)
     pipeline = catalogue.build_batch(learner, schema, seed)
     progress(f"fitting {learner.algorithm} on {kept} rows, the newest {held} held out")
@@ -88,13 +90,13 @@ def export(fitted: Fitted) -> bytes:
     return bytes(batch_export.to_onnx(fitted.pipeline, fitted.schema).SerializeToString())
 
 
-def _refuse_thin(label: Label, labels: Sequence[str | float], kept: int, held: int) -> None:
-    if kept < 2:
-        raise CannotFit(f"{kept + held} rows leave {kept} to fit on; wait for more labels, or lower retrain.holdout")
-    if not label.is_regression and len(set(labels[:kept])) < 2:
-        raise CannotFit(
-            f'all {kept} rows to fit on have the class "{labels[0]}"; wait for another, or widen the window'
-        )
+def _refuse_thin(label: Label, rows: Rows, labels: Sequence[str | float]) -> None:
+    if len(rows) < 2:
+        raise CannotFit(f"the window leaves {len(rows)} rows to fit on; wait for more labels")
+    if all(value is None for row in rows for value in row):
+        raise CannotFit(f"all features of the {len(rows)} rows to fit on are missing")
+    if not label.is_regression and len(set(labels)) < 2:
+        raise CannotFit(f'all {len(rows)} rows to fit on have the class "{labels[0]}"; wait for another one')
 
 
 def _targets(label: Label, labels: Sequence[str | float]) -> np.ndarray:
@@ -106,7 +108,7 @@ def _targets(label: Label, labels: Sequence[str | float]) -> np.ndarray:
 
 def _fit_quietly(pipeline: Any, table: Any, targets: np.ndarray, progress: Callable[[str], None]) -> None:
     """Warnings, such as one of a solver that did not converge, go to `progress`."""
-    with warnings.catch_warnings(record=True) as caught:
+    with warnings.catch_warnings(record=True) as caught, _one_thread():
         warnings.simplefilter("always")
         pipeline.fit(table, targets)
     for text in dict.fromkeys(str(warning.message).split("\n")[0] for warning in caught):
@@ -115,8 +117,20 @@ def _fit_quietly(pipeline: Any, table: Any, targets: np.ndarray, progress: Calla
 
 def _scores(pipeline: Any, schema: Schema, rows: Rows) -> np.ndarray:
     table = batch_zoo.table(schema, rows)
-    if schema.label.is_regression:
-        return np.asarray(pipeline.predict(table), np.float64)[:, np.newaxis]
-    scores = np.zeros((len(rows), schema.label.width))
-    scores[:, pipeline.classes_] = pipeline.predict_proba(table)
-    return scores
+    with _one_thread():
+        if schema.label.is_regression:
+            return np.asarray(pipeline.predict(table), np.float64)[:, np.newaxis]
+        scores = np.zeros((len(rows), schema.label.width))
+        scores[:, pipeline.classes_] = pipeline.predict_proba(table)
+        return scores
+
+
+def _one_thread() -> Any:
+    """Beside a server on two busy cores, OpenMP's spinning threads made fits of half a second last twenty."""
+    return _thread_pools().limit(limits=1)
+
+
+@cache
+def _thread_pools() -> ThreadpoolController:
+    """Looked up once: a look-up walks every shared library of the process."""
+    return ThreadpoolController()

@@ -5,7 +5,7 @@ its graph of a linear pipeline has 22 nodes to these 6.
 """
 
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -34,7 +34,7 @@ def to_onnx(pipeline: Any, schema: Schema) -> onnx.ModelProto:
 
 
 def _linear(graph: Graph, columns: Any, model: Any) -> str:
-    keys: list[Hashable] = [*graph.schema.numeric_names, *_one_hot_keys(graph.schema, columns)]
+    keys = [*_columns(columns, "numeric"), *_one_hot_keys(columns)]
     frame = _standardised(graph, columns)
     coefficients: list[Weights] = [dict(zip(keys, row, strict=True)) for row in np.atleast_2d(model.coef_)]
     biases = np.atleast_1d(model.intercept_).tolist()
@@ -51,33 +51,43 @@ def _linear(graph: Graph, columns: Any, model: Any) -> str:
 def _standardised(graph: Graph, columns: Any) -> Frame:
     frame = Frame.of_inputs(graph)
     numbers: tuple[Numbers, ...] = ()
-    for block in frame.numbers:
+    names = _columns(columns, "numeric")
+    for block in frame.only(lambda name, _: name in names).numbers:
         scaler = columns.named_transformers_["numeric"][0]
-        # A column that was missing throughout has no mean; its features are 0, and so is its weight.
-        shift, divisor = np.nan_to_num(scaler.mean_), np.nan_to_num(scaler.scale_, nan=np.inf)
-        tensor = graph.add("Sub", block.tensor, graph.weight("shift", shift))
-        numbers = (Numbers(tensor, block.names, block.types, divisor),)
+        tensor = graph.add("Sub", block.tensor, graph.weight("shift", scaler.mean_))
+        numbers = (Numbers(tensor, block.names, block.types, scaler.scale_),)
     hot = OneHot(frame.texts, lambda key: [key] if isinstance(key, tuple) else [])
     return Frame(graph, numbers, (), (hot,))
 
 
-def _one_hot_keys(schema: Schema, columns: Any) -> list[tuple[str, str]]:
-    """(feature, value) in the encoder's order; the value of a missing category is ""."""
-    if not schema.categorical_at:
-        return []
-    found = columns.named_transformers_["categorical"].categories_
-    pairs = zip(schema.categorical_names, found, strict=True)
-    return [(name, "" if value is None else value) for name, values in pairs for value in values]
+def _columns(columns: Any, sort: str) -> list[str]:
+    """The numeric or categorical columns that the pipeline was fitted on."""
+    return next((list(names) for name, _, names in columns.transformers_ if name == sort), [])
+
+
+def _categories(columns: Any) -> dict[str, list[str]]:
+    """The values of each category feature in the encoder's order; that of a missing one is ""."""
+    names = _columns(columns, "categorical")
+    found = columns.named_transformers_["categorical"].categories_ if names else []
+    return {
+        name: [value if isinstance(value, str) else "" for value in values]
+        for name, values in zip(names, found, strict=True)
+    }
+
+
+def _one_hot_keys(columns: Any) -> list[tuple[str, str]]:
+    return [(name, value) for name, values in _categories(columns).items() for value in values]
 
 
 def _boosting(graph: Graph, columns: Any, model: Any) -> str:
     """Trees summed in double, then the baseline, then softmax; of two classes, only the second has trees."""
     ensemble = Ensemble()
+    features, at = _ordinals(graph, columns)
     for predictors in model._predictors:
         for target, predictor in enumerate(predictors):
-            ensemble.tree(_tree(ensemble, predictor.nodes, 0, target))
+            ensemble.tree(_tree(ensemble, predictor.nodes, 0, at, target))
     baseline = model._baseline_prediction.ravel()
-    sums = ensemble.emit(graph, _ordinals(graph, columns), len(baseline))
+    sums = ensemble.emit(graph, features, len(baseline))
     if graph.schema.label.is_regression:
         return graph.add("Add", sums, graph.weight("bias", baseline))
     present, width = model.classes_.tolist(), graph.schema.label.width
@@ -89,24 +99,32 @@ def _boosting(graph: Graph, columns: Any, model: Any) -> str:
     return graph.add("Softmax", placed, axis=1)
 
 
-def _tree(ensemble: Ensemble, nodes: Any, at: int, target: int) -> Place:
-    node = nodes[at]
+def _tree(ensemble: Ensemble, nodes: Any, root: int, at: Sequence[int], target: int) -> Place:
+    """`at` says where each of the pipeline's columns is in the graph's."""
+    node = nodes[root]
     if node["is_leaf"]:
         return ensemble.leaf(float(node["value"]), target)
-    yes = _tree(ensemble, nodes, node["left"], target)
-    no = _tree(ensemble, nodes, node["right"], target)
-    column, split = int(node["feature_idx"]), float(node["num_threshold"])
+    yes = _tree(ensemble, nodes, node["left"], at, target)
+    no = _tree(ensemble, nodes, node["right"], at, target)
+    column, split = at[node["feature_idx"]], float(node["num_threshold"])
     return ensemble.branch(column, LESS_OR_EQUAL, split, yes, no, bool(node["missing_go_to_left"]))
 
 
-def _ordinals(graph: Graph, columns: Any) -> str:
-    """double[n, d + c]: numbers, then categories by their place in the encoder's order; NaN if missing or unseen."""
+def _ordinals(graph: Graph, columns: Any) -> tuple[str, list[int]]:
+    """double[n, d + c] and the place in it of each column of the pipeline.
+
+    Numbers as they are, then categories by their place in the encoder's order, NaN if missing or unseen.
+    """
     schema = graph.schema
+    names = [*schema.numeric_names, *schema.categorical_names]
+    at = [names.index(name) for name in (*_columns(columns, "numeric"), *_columns(columns, "categorical"))]
     parts = ["numeric"] if schema.numeric_at else []
-    if schema.categorical_at:
-        values: Sequence[Any] = columns.named_transformers_["categorical"].categories_
-        pairs = zip(schema.categorical_names, values, strict=True)
-        codes = {(name, text): float(i) for name, texts in pairs for i, text in enumerate(texts) if text is not None}
-        # A look-up needs a key: a missing category is NaN in any case.
-        parts.append(graph.codes_by_feature(codes or {(schema.categorical_names[0], ""): math.nan}, math.nan))
-    return parts[0] if len(parts) == 1 else graph.add("Concat", *parts, axis=1)
+    codes = {
+        (name, text): float(i)
+        for name, texts in _categories(columns).items()
+        for i, text in enumerate(texts)
+        if text  # a missing one is unseen
+    }
+    if codes:
+        parts.append(graph.codes_by_feature(codes, math.nan))
+    return (parts[0] if len(parts) == 1 else graph.add("Concat", *parts, axis=1)), at

@@ -1,6 +1,7 @@
 """The scikit-learn pipelines behind the catalogue's names, and the table that they are fitted on."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -38,14 +39,15 @@ def boosting_regressor(schema: Schema, options: params.Boosting, seed: int) -> A
 
 
 def table(schema: Schema, rows: Sequence[Sequence[Value]]) -> pd.DataFrame:
-    """Rows in schema order as columns: float64 with NaN for a missing number, text with None for a missing category."""
+    """Rows in schema order as columns: float64, or text; NaN where missing."""
     tensors = schema.tensors(rows)
     columns: dict[str, Any] = {}
     for names, key in ((schema.numeric_names, "numeric"), (schema.categorical_names, "categorical")):
         for i, name in enumerate(names):
             columns[name] = tensors[key][:, i]
     for name in schema.categorical_names:
-        columns[name] = pd.Series(np.where(columns[name] == "", None, columns[name]), dtype=object)
+        # NaN, since OrdinalEncoder takes None for a category like any other.
+        columns[name] = pd.Series(np.where(columns[name] == "", np.nan, columns[name]), dtype=object)
     return pd.DataFrame(columns)
 
 
@@ -54,7 +56,7 @@ def _boosting(options: params.Boosting, seed: int) -> dict[str, Any]:
 
 
 def _standardised(schema: Schema, estimator: Any) -> Any:
-    """A missing number becomes its mean; a missing category is one of its own; an unseen one is none of the known."""
+    """A missing number is its mean; a missing category is one of its own; an unseen one is none of the known."""
     # Scaled first, since StandardScaler leaves NaN out of its means: then the mean is 0 by definition.
     numbers = make_pipeline(StandardScaler(), SimpleImputer(strategy="constant", fill_value=0.0))
     return _prepared(schema, numbers, OneHotEncoder(handle_unknown="ignore"), estimator)
@@ -69,9 +71,11 @@ def _ordinal(schema: Schema, estimator: Any) -> Any:
 
 
 def _prepared(schema: Schema, numbers: Any, categories: Any, estimator: Any) -> Any:
-    steps = [
-        ("numeric", numbers, list(schema.numeric_names)),
-        ("categorical", categories, list(schema.categorical_names)),
-    ]
-    columns = ColumnTransformer([step for step in steps if step[2]])
-    return Pipeline([("columns", columns), ("model", estimator)])
+    steps = (("numeric", numbers, schema.numeric_names), ("categorical", categories, schema.categorical_names))
+    columns = [(name, step, partial(_observed, names)) for name, step, names in steps if names]
+    return Pipeline([("columns", ColumnTransformer(columns)), ("model", estimator)])
+
+
+def _observed(names: Sequence[str], fitted: pd.DataFrame) -> list[str]:
+    """The columns with any value among the rows to fit on: HistGradientBoosting raises on one without."""
+    return [name for name in names if fitted[name].notna().any()]

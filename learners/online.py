@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from importlib.metadata import version
 from typing import Any
 
@@ -42,8 +43,9 @@ class OnlineLearner:
     def __init__(self, name: str, model: Any, schema: Schema):
         self.name, self.model, self.schema, self.learned = name, model, schema, 0
         # River's default dicts and cached plans come to be at the first look: look once, so that later looks change
-        # nothing.
-        self.scores_one(tuple(_TYPICAL[feature.type] for feature in schema.features))
+        # nothing. Some scalers have no answer yet.
+        with suppress(LearnerFailed):
+            self.scores_one(tuple(_TYPICAL[feature.type] for feature in schema.features))
 
     def learn_one(self, row: Sequence[Value], label: str | float) -> None:
         """Learn one row (values in schema order) with its stored label. Raises LearnerFailed."""

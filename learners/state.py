@@ -17,8 +17,10 @@ from typing import Any
 import numpy as np
 from river.compose import Pipeline
 from river.proba import Gaussian
+from river.stats import Var
 from river.tree.splitter.ebst_splitter import EBSTNode
 
+_DOUBLE = struct.Struct("<d").pack
 _ATOMS = (type(None), bool, int, str, bytes)
 
 
@@ -53,13 +55,28 @@ class _Pickler(pickle.Pickler):
 def _reduce_gaussian(gaussian: Any) -> Any:
     if gaussian.seed is not None:
         return gaussian.__reduce_ex__(4)
-    return _gaussian, (gaussian._var,)
+    return _gaussian, _moments(gaussian._var)
 
 
-def _gaussian(var: Any) -> Any:
+def _gaussian(*moments: Any) -> Any:
     gaussian: Any = Gaussian()  # type: ignore[no-untyped-call]
-    gaussian._var = var
+    gaussian._var = _variance(*moments)
     return gaussian
+
+
+def _reduce_variance(variance: Any) -> Any:
+    return _variance, _moments(variance)
+
+
+def _moments(variance: Any) -> tuple[Any, ...]:
+    """Trees hold these by the hundred thousand: four numbers instead of two objects."""
+    return variance.ddof, variance.mean.n, variance.mean._mean, variance._S
+
+
+def _variance(ddof: int, n: float, mean: float, squares: float) -> Any:
+    variance = Var(ddof)
+    variance.mean.n, variance.mean._mean, variance._S = n, mean, squares
+    return variance
 
 
 def _reduce_pipeline(pipeline: Any) -> Any:
@@ -91,6 +108,7 @@ def _grow_tree(nodes: list[tuple[Any, ...]]) -> Any:
 
 _REDUCERS: dict[type, Callable[[Any], Any]] = {
     Gaussian: _reduce_gaussian,
+    Var: _reduce_variance,
     Pipeline: _reduce_pipeline,
     EBSTNode: _reduce_tree,
 }
@@ -100,7 +118,7 @@ def _write(value: Any, emit: Callable[[bytes], object], path: dict[int, int]) ->
     """Emit tagged bytes for a value; `path` holds the objects above it, which a cycle names by their depth."""
     kind = type(value)
     if kind is float:
-        emit(b"f" + struct.pack("<d", value))
+        emit(b"f" + _DOUBLE(value))
     elif kind in _ATOMS:
         text = value if kind is bytes else str(value).encode(errors="surrogatepass")
         emit(f"{kind.__name__}:{len(text)}:".encode() + text)

@@ -62,7 +62,10 @@ def _select_type(select: Any, frame: Frame) -> Frame:
 
 def _standard(scaler: Any, frame: Frame) -> Frame:
     def spread(name: Hashable) -> float:
-        return float(_learned(scaler.vars, name) ** 0.5) if scaler.with_std else 1.0
+        variance = _learned(scaler.vars, name) if scaler.with_std else 1.0
+        if variance < 0:
+            raise NotExportable("StandardScaler", f'rounding made the rolling variance of "{name}" negative')
+        return float(variance**0.5)
 
     return _scaled(scaler, frame, lambda name: _learned(scaler.means, name), spread)
 

@@ -1,0 +1,298 @@
+"""The exporter on River pipelines that a user may bring, and what it refuses."""
+
+from numbers import Number
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from river import compose, linear_model, naive_bayes, optim, preprocessing, tree
+
+from contracts.schema import Feature, Label, Schema
+from learners import graph, zoo
+from learners.export import NotExportable, supported, to_onnx
+from learners.online import OnlineLearner
+from learners.parity import compare
+from tests.learners.streams import MIXED, Stream, mixed, stream
+
+SCALERS = [
+    preprocessing.StandardScaler(),
+    preprocessing.StandardScaler(with_std=False),
+    preprocessing.StandardScaler(window_size=50),
+    preprocessing.MinMaxScaler(),
+    preprocessing.MinMaxScaler(window_size=50),
+    preprocessing.MaxAbsScaler(),
+]
+CLASSIFIERS = [
+    linear_model.LogisticRegression(l2=0.01),
+    linear_model.LogisticRegression(optim.AdaGrad(0.1), loss=optim.losses.BinaryFocalLoss()),
+    linear_model.Perceptron(),
+    linear_model.PAClassifier(C=0.1),
+    linear_model.SoftmaxRegression(),
+    tree.HoeffdingTreeClassifier(grace_period=25, delta=0.05, leaf_prediction="mc"),
+    tree.HoeffdingTreeClassifier(grace_period=25, delta=0.05, leaf_prediction="mc", binary_split=True),
+]
+REGRESSORS = [
+    linear_model.LinearRegression(clip_gradient=1.0),
+    preprocessing.TargetStandardScaler(linear_model.LinearRegression(clip_gradient=1.0)),
+    linear_model.PARegressor(C=0.01),
+    tree.HoeffdingTreeRegressor(grace_period=25, delta=0.05, leaf_prediction="mean"),
+    tree.HoeffdingTreeRegressor(grace_period=25, delta=0.05, leaf_prediction="mean", binary_split=True),
+]
+
+
+def name_of(model: Any) -> str:
+    """A test id."""
+    return type(model).__name__
+
+
+def differs(model: Any, data: Stream) -> float:
+    """Largest difference of scores after learning two thirds of a stream; asserts that no label flips."""
+    learner = OnlineLearner("mine", model.clone(), data.schema)
+    for row, label in list(data)[: 2 * len(data.rows) // 3]:
+        learner.learn_one(row, label)
+    before = learner.state_hash()
+    session = graph.session(to_onnx(learner.model, data.schema).SerializeToString())
+    assert learner.state_hash() == before, "exporting changed the model"
+    found = compare(learner.score_many(data.rows), graph.run(session, data.schema, data.rows))
+    assert found.flips == 0
+    return found.max_abs_difference
+
+
+@pytest.mark.parametrize("scaler", SCALERS, ids=name_of)
+def test_scalers_are_exact_before_linear_models_and_before_trees(scaler: Any) -> None:
+    """With missing values, rolling windows and a feature far from zero."""
+    binary, regression = stream("Phishing"), stream("TrumpApproval")
+    assert differs(scaler | linear_model.LogisticRegression(), binary) < 1e-9
+    assert differs(scaler | tree.HoeffdingTreeClassifier(25, leaf_prediction="mc", tau=0.2), binary) < 1e-9
+    assert differs(scaler | linear_model.LinearRegression(clip_gradient=1.0), regression) < 1e-9
+
+
+@pytest.mark.parametrize("model", CLASSIFIERS, ids=name_of)
+def test_classifiers_are_exact(model: Any) -> None:
+    """On numbers alone, and with scaled numbers beside one-hot or raw categories."""
+    assert differs(preprocessing.StandardScaler() | model.clone(), stream("Bananas")) < 1e-9
+    assert differs(_mixed(model), mixed("binary")) < 1e-9
+
+
+@pytest.mark.parametrize("model", REGRESSORS, ids=name_of)
+def test_regressors_are_exact(model: Any) -> None:
+    """On numbers alone, and with scaled numbers beside one-hot or raw categories."""
+    assert differs(preprocessing.StandardScaler() | model.clone(), stream("TrumpApproval")) < 1e-9
+    assert differs(_mixed(model), mixed("regression")) < 1e-9
+
+
+def _mixed(model: Any) -> Any:
+    numbers = compose.SelectType(Number) | preprocessing.StandardScaler()
+    texts = compose.SelectType(str)
+    return (numbers + (texts if "Tree" in name_of(model) else texts | zoo.Categories())) | model.clone()
+
+
+def _schema(*features: Feature, task: Any = "binary") -> Schema:
+    return Schema(features, Label(task, {"binary": (False, True), "regression": ()}[task]))
+
+
+def _learned(model: Any, schema: Schema, rows: list[tuple[Any, ...]]) -> OnlineLearner:
+    learner = OnlineLearner("mine", model, schema)
+    for i, row in enumerate(rows * 20):
+        learner.learn_one(row, ("false", "true")[i % len(rows) % 2])
+    return learner
+
+
+@pytest.mark.parametrize("drop_zeros", [False, True])
+def test_rivers_own_one_hot_encoder_is_exact(drop_zeros: bool) -> None:
+    """Seen, unseen and missing categories, whether or not River writes out the zeros."""
+    schema = _schema(Feature("colour", "category", True), Feature("size", "category", True))
+    encoder = preprocessing.OneHotEncoder(drop_zeros=drop_zeros)
+    rows: list[Any] = [("red", "s"), ("blue", None), (None, "l"), ("red_s", "l")]
+    learner = _learned(encoder | linear_model.LogisticRegression(), schema, rows)
+    asked = [*rows, ("unseen", "s"), (None, None), ("", "")]
+    session = graph.session(to_onnx(learner.model, schema).SerializeToString())
+    expected = learner.score_many([*asked[:-1], (None, None)])
+    assert compare(expected, graph.run(session, schema, asked)).max_abs_difference < 1e-12
+
+
+def test_selected_and_discarded_features_are_exact() -> None:
+    """Unions of branches that each read some columns."""
+    schema = _schema(*(Feature(name, "float") for name in "abcd"))
+    model = (compose.Select("d", "a") | preprocessing.StandardScaler()) + (
+        compose.Discard("a", "d") | preprocessing.MinMaxScaler()
+    )
+    rows = [(1.0, 2.0, 3.0, 4.0), (-1.0, 0.5, 9.0, 2.0), (0.0, 0.0, 1.0, -3.0)]
+    learner = _learned(model | linear_model.LogisticRegression(), schema, rows)
+    session = graph.session(to_onnx(learner.model, schema).SerializeToString())
+    assert compare(learner.score_many(rows), graph.run(session, schema, rows)).max_abs_difference < 1e-12
+
+
+def test_types_are_selected_as_python_sees_them() -> None:
+    """bool is an int to SelectType, and a float is not."""
+    schema = _schema(Feature("x", "float"), Feature("n", "int"), Feature("b", "bool"))
+    rows = [(1.5, 2, True), (-1.0, 5, False), (0.0, 0, True)]
+    learner = _learned(compose.SelectType(int) | linear_model.LogisticRegression(), schema, rows)
+    assert set(learner.model[-1].weights) == {"n", "b"}
+    session = graph.session(to_onnx(learner.model, schema).SerializeToString())
+    assert compare(learner.score_many(rows), graph.run(session, schema, rows)).max_abs_difference < 1e-12
+
+
+def test_a_tree_reaches_each_kind_of_split_with_missing_and_unseen_categories() -> None:
+    """Binary and multiway category splits and numeric ones, each met by values, by none and by strangers."""
+    data = mixed("regression", rows=1500)
+    for binary in (False, True):
+        model = zoo.tree_regressor(data.schema, _eager(binary))
+        learner = OnlineLearner("tree", model, data.schema)
+        for row, label in data:
+            learner.learn_one(row, label)
+        kinds = {type(node).__name__ for node in learner.model[-1]._root.iter_dfs()}
+        assert {"NumericBinaryBranch", "NominalBinaryBranch" if binary else "NominalMultiwayBranch"} <= kinds
+        rows = [(*row[:4], colour, row[5]) for row in data.rows[:200] for colour in (None, "?", row[4])]
+        rows += [(dep, *row[1:]) for row in data.rows[:200] for dep in (None, "?")]
+        session = graph.session(to_onnx(learner.model, data.schema).SerializeToString())
+        assert compare(learner.score_many(rows), graph.run(session, data.schema, rows)).max_abs_difference == 0
+
+
+def _eager(binary: bool) -> Any:
+    from learners.params import TreeRegressor
+
+    return TreeRegressor(grace_period=25, delta=0.05, tau=0.2, binary_split=binary)
+
+
+def test_thresholds_are_compared_in_double() -> None:
+    """A tree tells neighbours in float64 apart, which float32 would merge."""
+    schema = _schema(Feature("x", "float"), task="regression")
+    low, high = 1.0, float(np.nextafter(1.0, 2))
+    model = tree.HoeffdingTreeRegressor(
+        grace_period=20, leaf_prediction="mean", splitter=tree.splitter.EBSTSplitter(), tau=0.9, delta=0.5
+    )
+    learner = OnlineLearner("tree", model, schema)
+    for i in range(200):
+        learner.learn_one(((low, high)[i % 2],), float(i % 2))
+    assert learner.model.n_leaves > 1
+    session = graph.session(to_onnx(learner.model, schema).SerializeToString())
+    assert graph.run(session, schema, [(low,), (high,)]).ravel().tolist() == [0.0, 1.0]
+
+
+@pytest.mark.parametrize("name", list(MIXED))
+def test_a_model_that_has_learned_nothing_answers_equal_probabilities_or_zero(name: str) -> None:
+    """The graph agrees with the learner before the first label."""
+    data = stream(name)
+    width = data.schema.label.width
+    trees = {1: REGRESSORS[-1], 2: CLASSIFIERS[-1], 3: CLASSIFIERS[-1]}
+    linears = {1: REGRESSORS[0], 2: CLASSIFIERS[0], 3: CLASSIFIERS[4]}
+    for model in (trees[width].clone(), zoo._standardised(data.schema) | linears[width].clone()):
+        session = graph.session(to_onnx(model, data.schema).SerializeToString())
+        expected = 1 / width if width > 1 else 0.0
+        assert np.allclose(graph.run(session, data.schema, data.rows[:5]), expected)
+
+
+def test_a_class_not_seen_yet_has_probability_zero() -> None:
+    """In River it has no weights at all; in the graph its column is there, and 0."""
+    data = mixed("multiclass")
+    learner = OnlineLearner("mine", zoo._standardised(data.schema) | linear_model.SoftmaxRegression(), data.schema)
+    for row in data.rows[:20]:
+        learner.learn_one(row, "b")
+    session = graph.session(to_onnx(learner.model, data.schema).SerializeToString())
+    assert graph.run(session, data.schema, data.rows[:3]).tolist() == [[0, 1, 0]] * 3
+
+
+def _one_feature(kind: Any, task: Any = "binary") -> Schema:
+    return _schema(Feature("x", kind, optional=True), task=task)
+
+
+REFUSED = [
+    (naive_bayes.GaussianNB(), _one_feature("float"), "GaussianNB", "known estimators are"),
+    (preprocessing.RobustScaler() | linear_model.Perceptron(), _one_feature("float"), "RobustScaler", "transformers"),
+    (preprocessing.StandardScaler() | linear_model.Perceptron(), _one_feature("category"), "StandardScaler", "text"),
+    (linear_model.Perceptron(), _one_feature("category"), "Perceptron", 'text feature "x"'),
+    (compose.Select("x") | linear_model.Perceptron(), _one_feature("float"), "Select", '"x" is missing'),
+    (preprocessing.OneHotEncoder() | linear_model.Perceptron(), _one_feature("float"), "OneHotEncoder", "numbers"),
+    (linear_model.LinearRegression(), _one_feature("float"), "LinearRegression", "binary label"),
+    (linear_model.LogisticRegression(), _one_feature("float", "regression"), "LogisticRegression", "regression label"),
+    (
+        compose.Select("x") + compose.SelectType(Number) | linear_model.Perceptron(),
+        _schema(Feature("x", "float")),
+        "TransformerUnion",
+        'feature "x"',
+    ),
+    (
+        preprocessing.OneHotEncoder(drop_first=True) | linear_model.Perceptron(),
+        _one_feature("category"),
+        "OneHotEncoder",
+        "drop_first",
+    ),
+]
+
+
+@pytest.mark.parametrize(("model", "schema", "part", "reason"), REFUSED, ids=[case[2] for case in REFUSED])
+def test_what_has_no_exact_equivalent_is_refused_by_name(model: Any, schema: Schema, part: str, reason: str) -> None:
+    """The error names the part of the pipeline, and why."""
+    with pytest.raises(NotExportable, match=reason) as refused:
+        to_onnx(model, schema)
+    assert refused.value.name == part
+
+
+def test_naive_bayes_leaves_are_refused_with_what_to_use() -> None:
+    """River's default leaves look at the row; the error says which do not."""
+    schema = _one_feature("float")
+    learner = _learned(tree.HoeffdingTreeClassifier(), schema, [(1.0,), (2.0,)])
+    with pytest.raises(NotExportable, match='leaf_prediction="nba"; use "mc"'):
+        to_onnx(learner.model, schema)
+
+
+def test_weights_that_are_not_finite_are_refused() -> None:
+    """A model that diverged is not published."""
+    schema = _one_feature("float")
+    model = linear_model.LogisticRegression()
+    model.learn_one({"x": 1.0}, True)
+    model._weights["x"] = float("inf")
+    with pytest.raises(NotExportable, match="not finite"):
+        to_onnx(model, schema)
+
+
+def test_ambiguous_one_hot_keys_are_refused_and_the_catalogues_own_are_not() -> None:
+    """River writes "a_b_c" for a="b_c" and for a_b="c"; Tiltyard's encoder keeps them apart."""
+    schema = _schema(Feature("a", "category"), Feature("a_b", "category"))
+    rows: list[Any] = [("b_c", "x"), ("y", "c")]
+    learner = _learned(preprocessing.OneHotEncoder() | linear_model.LogisticRegression(), schema, rows)
+    with pytest.raises(NotExportable, match='two features can give the key "a_b_c"'):
+        to_onnx(learner.model, schema)
+    learner = _learned(zoo.Categories() | linear_model.LogisticRegression(), schema, rows)
+    session = graph.session(to_onnx(learner.model, schema).SerializeToString())
+    assert compare(learner.score_many(rows), graph.run(session, schema, rows)).max_abs_difference < 1e-12
+
+
+def test_graphs_keep_the_signature() -> None:
+    """Inputs by sort of feature, one double output of known width, whatever the model reads."""
+    for data in (stream("Phishing"), mixed("multiclass")):
+        label_model: Any = CLASSIFIERS[-1].clone()
+        model = to_onnx(label_model, data.schema)
+        session = graph.session(model.SerializeToString())
+        inputs = {tensor.name: (tensor.type, tensor.shape) for tensor in session.get_inputs()}
+        expected = {"numeric": ("tensor(double)", ["n", len(data.schema.numeric_at)])}
+        if data.schema.categorical_at:
+            expected["categorical"] = ("tensor(string)", ["n", len(data.schema.categorical_at)])
+        assert inputs == expected
+        (output,) = session.get_outputs()
+        assert (output.name, output.type, output.shape) == ("scores", "tensor(double)", ["n", data.schema.label.width])
+
+
+def test_weights_are_overridable_and_named() -> None:
+    """The weights of a linear model are initializers that a session's caller may replace."""
+    data = stream("Phishing")
+    model = to_onnx(preprocessing.StandardScaler() | linear_model.LogisticRegression(), data.schema)
+    assert isinstance(model, onnx.ModelProto)
+    session = graph.session(model.SerializeToString())
+    assert {tensor.name for tensor in session.get_overridable_initializers()} == {"shift", "weights", "bias"}
+
+
+def test_an_export_without_rows_is_empty() -> None:
+    """Zero rows give zero scores."""
+    data = stream("Phishing")
+    session = graph.session(
+        to_onnx(zoo._standardised(data.schema) | linear_model.Perceptron(), data.schema).SerializeToString()
+    )
+    assert graph.run(session, data.schema, []).shape == (0, 2)
+
+
+def test_supported_estimators_are_listed() -> None:
+    """For the error message, and for documentation."""
+    assert {"LogisticRegression", "HoeffdingTreeClassifier", "SoftmaxRegression"} <= set(supported())

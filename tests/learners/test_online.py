@@ -1,0 +1,103 @@
+"""An online learner at its edges."""
+
+import pickle
+from typing import Any
+
+import pytest
+from river import base, linear_model, preprocessing
+
+from contracts.config import Learner
+from contracts.schema import Feature, Label, Schema
+from learners import online
+from learners.catalogue import build_online
+from learners.online import LearnerFailed, OnlineLearner, WrongRiver, class_scores
+from tests.learners.streams import bundled, mixed, stream
+
+BINARY = Label("binary", ("no", "yes"))
+
+
+def schema(*features: Feature, label: Label = BINARY) -> Schema:
+    """One number called x, unless others are given."""
+    return Schema(features or (Feature("x", "float"),), label)
+
+
+def test_scores_equal_rivers_own_on_the_same_rows() -> None:
+    """Through Tiltyard and by hand, row by row, to the last bit."""
+    data = stream("Phishing")
+    by_hand = preprocessing.StandardScaler() | linear_model.LogisticRegression()
+    learner = build_online(Learner(algorithm="linear"), data.schema)
+    for row, label in data:
+        x = data.schema.as_dict(row)
+        assert learner.scores_one(row) == tuple(by_hand.predict_proba_one(x).values())
+        by_hand.learn_one(x, label == "true")
+        learner.learn_one(row, label)
+    assert learner.learned == len(data.rows)
+
+
+def test_the_second_class_is_the_positive_one() -> None:
+    """Classes may be called anything; scores are in their order."""
+    learner = OnlineLearner("mine", linear_model.LogisticRegression(), schema())
+    for _ in range(50):
+        learner.learn_one((1.0,), "yes")
+    no, yes = learner.scores_one((1.0,))
+    assert no < 0.5 < yes
+
+
+def test_no_opinion_is_equal_probabilities() -> None:
+    """River answers nothing, or zeros, before it has learned; a class never seen is 0."""
+    assert class_scores({}, BINARY) == (0.5, 0.5)
+    assert class_scores({False: 0.0, True: 0.0}, BINARY) == (0.5, 0.5)
+    assert class_scores({"b": 1.0}, Label("multiclass", ("a", "b", "c"))) == (0.0, 1.0, 0.0)
+
+
+class Raises(base.Classifier):
+    """Learns nothing and says so."""
+
+    def learn_one(self, x: dict[Any, Any], y: Any) -> None:
+        raise KeyError("lost")
+
+    def predict_proba_one(self, x: dict[Any, Any]) -> dict[Any, float]:
+        return {False: float("nan"), True: 1.0}
+
+
+def test_a_learner_that_raises_fails_by_name() -> None:
+    """The caller benches it; the reason says what it raised."""
+    learner = OnlineLearner("mine", Raises(), schema())
+    with pytest.raises(LearnerFailed, match="learner mine failed: KeyError: 'lost'") as failure:
+        learner.learn_one((1.0,), "yes")
+    assert (failure.value.name, learner.learned) == ("mine", 0)
+
+
+def test_a_score_that_is_not_finite_fails_by_name() -> None:
+    """NaN never leaves the learner."""
+    learner = OnlineLearner("mine", Raises(), schema())
+    with pytest.raises(LearnerFailed, match="it answered"):
+        learner.scores_one((1.0,))
+
+
+def test_a_regression_that_diverges_in_river_stays_finite_here() -> None:
+    """Outliers a million standard deviations away, among ordinary rows, leave errors of ordinary size."""
+    one = schema(label=Label("regression"))
+    learner = build_online(Learner(algorithm="linear"), one)
+    for i in range(2000):
+        x = float(i % 10) if i % 500 != 499 else 1e6
+        learner.learn_one((x,), 3.0 * x)
+    assert abs(learner.scores_one((5.0,))[0]) < 1e7
+
+
+def test_a_checkpoint_of_another_river_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error names both versions and what to do."""
+    stored = pickle.dumps(build_online(Learner(algorithm="linear"), bundled("Phishing").schema))
+    monkeypatch.setattr(online, "_RIVER", "99.0")
+    with pytest.raises(WrongRiver, match="but River 99"):
+        pickle.loads(stored)
+
+
+def test_features_may_be_named_like_anything() -> None:
+    """A category "dep" with the value "late" does not overwrite a number called "dep_late"."""
+    data = mixed("binary")
+    learner = build_online(Learner(algorithm="linear"), data.schema)
+    for row, label in data:
+        learner.learn_one(row, label)
+    keys = set(learner.model[-1].weights)
+    assert {"dep_late", ("dep", "late")} <= keys
