@@ -1,6 +1,7 @@
 """`python -m serving`: one serving process. Addresses come from TILTYARD_* variables."""
 
 import argparse
+import gc
 import logging
 import sys
 
@@ -36,6 +37,7 @@ def main() -> None:
         timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=_GRACE_S,
     )
+    gc.freeze()  # what was imported stays: a full collection through it would hold up answers
     uvicorn.Server(uvicorn_config).run()
 
 

@@ -58,12 +58,13 @@ class Wire:
 
     async def keep(self) -> None:
         """Connects, and connects again whenever the line is lost, until cancelled."""
-        wait_s = _RETRY_S[0]
+        wait_s, told = _RETRY_S[0], ""
         while True:
             try:
                 line = await self._open()
             except (OSError, TimeoutError, Away, hiredis.ProtocolError) as error:
-                log.debug("redis connection failed error=%r", error)
+                if told != (told := repr(error)):
+                    log.warning("cannot connect to redis error=%s", told)
                 await asyncio.sleep(wait_s)
                 wait_s = min(2 * wait_s, _RETRY_S[1])
                 continue

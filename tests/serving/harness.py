@@ -174,7 +174,7 @@ class Replies:
         self.line, self.buffer = line, b""
         self.headers: dict[bytes, bytes] = {}
 
-    def next(self) -> tuple[int, Any]:
+    def next(self, bodiless: bool = False) -> tuple[int, Any]:
         """Status and body: decoded JSON, or text. Raises EOFError when the connection ends."""
         while b"\r\n\r\n" not in self.buffer:
             self._read()
@@ -182,7 +182,7 @@ class Replies:
         first, *lines = head.split(b"\r\n")
         status = int(first.split()[1])
         self.headers = {name.lower(): value.strip() for name, _, value in (line.partition(b":") for line in lines)}
-        if status == 100:
+        if status == 100 or bodiless:
             return status, None
         length = int(self.headers.get(b"content-length", b"0"))
         while len(self.buffer) < length:

@@ -2,13 +2,15 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 import redis
+from onnx import TensorProto, helper
 
 from contracts import events
 from contracts.events import Prediction
 from contracts.streams import Streams
-from tests.serving.harness import FRUIT, Replies, Server, request
+from tests.serving.harness import FRUIT, GOOD, Replies, Server, crown, graph, release, request, until
 
 URL = "/models/fruit/predict"
 
@@ -129,6 +131,49 @@ def test_other_methods_are_not_allowed(server: Server, method: str) -> None:
     status, answer = server.ask(method, URL)
     assert status == 405
     assert answer == {"error": {"reason": "Method Not Allowed"}}
+
+
+def test_head_is_not_allowed_and_has_no_body(server: Server) -> None:
+    """The connection goes on behind it."""
+    with server.connect() as line:
+        line.sendall(request("HEAD", URL) + request("POST", URL, GOOD))
+        replies = Replies(line)
+        assert replies.next(bodiless=True)[0] == 405
+        assert replies.next()[0] == 200
+
+
+ROOTS = [helper.make_node("Sqrt", ["numeric"], ["scores"])]
+TABLE = [
+    helper.make_node("Slice", ["numeric", "zero", "one", "one"], ["first"]),
+    helper.make_node("Reshape", ["first", "flat"], ["column"]),
+    helper.make_node("Cast", ["column"], ["index"], to=TensorProto.INT64),
+    helper.make_node("Gather", ["table", "index"], ["scores"], axis=0),
+]
+FIXED = {"zero": np.array([0]), "one": np.array([1]), "flat": np.array([-1]), "table": np.full((5, 2), 0.5)}
+
+
+@pytest.mark.parametrize(
+    ("made", "bad"),
+    [
+        (graph(ROOTS, {}, 2, 2), b'{"features":{"a":-1,"b":2}}'),
+        (graph(TABLE, FIXED, 2, 2), b'{"features":{"a":9,"b":2}}'),
+    ],
+    ids=["nan", "raises"],
+)
+def test_a_question_without_a_finite_score_fails_alone(
+    server: Server, client: redis.Redis, made: bytes, bad: bytes
+) -> None:
+    """500 for it, unlogged; the questions that were scored together with it are answered."""
+    crown(client, release(made, 2))
+    until(lambda: server.predict()[1]["version"] == 2)
+    before = len(logged(client))
+    with server.connect() as line:
+        line.sendall(b"".join(request("POST", URL, body) for body in (GOOD, bad, GOOD)))
+        replies = Replies(line)
+        answers = [replies.next() for _ in range(3)]
+    assert [status for status, _ in answers] == [200, 500, 200]
+    assert answers[1][1] == {"error": {"reason": "version 2 gives no finite score for this question"}}
+    assert len(logged(client)) == before + 2
 
 
 def test_refusals_are_counted(server: Server) -> None:

@@ -143,3 +143,24 @@ def test_a_start_while_redis_is_away_serves_the_last_champion(own: Valkey, tmp_p
             harness.crown(client, harness.release(harness.constant((0.4, 0.6)), 2))
         until(lambda: server.predict()[1]["version"] == 2)
         until(lambda: server.predict()[1]["prediction_id"])
+
+
+def test_a_question_on_its_way_is_answered_before_the_end(own: Valkey, tmp_path: Path) -> None:
+    """SIGTERM lets a request that has begun end, tells its client to close, and takes the process's facts away."""
+    with streams.connect(own.url) as client:
+        crown_all(client)
+        name = ""
+        with serving(harness.settings(tmp_path, own.url)) as server, server.connect() as line, server.connect() as idle:
+            name = f"serving:127.0.0.1:{server.port}"
+            until(lambda: name in Streams(client, "fruit").facts())
+            question = harness.request("POST", "/models/fruit/predict", harness.GOOD)
+            line.sendall(question[:-5])
+            time.sleep(0.1)
+            server.process.terminate()
+            assert idle.recv(1) == b"", "a connection without a request is closed"
+            line.sendall(question[-5:])
+            replies = harness.Replies(line)
+            assert replies.next()[0] == 200
+            assert replies.headers[b"connection"] == b"close"
+            server.process.wait(10)
+        assert name not in Streams(client, "fruit").facts()
