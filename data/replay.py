@@ -21,6 +21,8 @@ from data.streams import Row
 
 _FIRST_PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 2.0
+_CAUGHT_UP_S = 1.0
+"""After a pause, at most so much of what a rate would have asked meanwhile is asked at once."""
 _MOST_UNDELIVERED = 100
 """Labels that are due and not yet accepted, above which asking waits, so that a delay in rows stays what it says."""
 
@@ -49,6 +51,9 @@ class Replay:
 
     def __init__(self, plan: Plan, rows: Iterable[Row], on_progress: Callable[[Result], None] | None = None):
         self.plan, self._rows = plan, rows
+        self.rate = plan.rate
+        """Rows per second from now on; may be changed while it runs."""
+        self._next_at = 0.0
         self._on_progress = on_progress or (lambda result: None)
         self.result = Result()
         self._held: deque[Asked] = deque()
@@ -89,9 +94,8 @@ class Replay:
 
     async def _ask_all(self) -> None:
         on_their_way: deque[asyncio.Task[Asked]] = deque()
-        begin = time.perf_counter()
         for number, (features, label) in enumerate(self._rows):
-            if number == self.plan.limit or not await self._may_ask(number, begin):
+            if number == self.plan.limit or not await self._may_ask():
                 break
             asked = Asked(number, label)
             self.result.asked += 1
@@ -101,12 +105,13 @@ class Replay:
         while on_their_way:
             self._hold(await on_their_way.popleft())
 
-    async def _may_ask(self, number: int, begin: float) -> bool:
-        """Waits until a row's turn; False when there will be none."""
-        if self.plan.rate:
-            ahead = begin + number / self.plan.rate - time.perf_counter()
-            if ahead > 0:
-                await _wait(self._stopping, ahead)
+    async def _may_ask(self) -> bool:
+        """Waits until the next row's turn; False when there will be none."""
+        if self.rate:
+            now = time.perf_counter()
+            self._next_at = max(self._next_at + 1 / self.rate, now - _CAUGHT_UP_S)
+            if self._next_at > now:
+                await _wait(self._stopping, self._next_at - now)
         while len(self._due) > _MOST_UNDELIVERED and not self._feedback_away and not self._stopping.is_set():
             await asyncio.sleep(0.001)
         return not self._stopping.is_set()

@@ -1,0 +1,228 @@
+"""The command line. Each command imports what it needs when it runs, so that `--help` comes at once."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from contracts.config import ConfigError
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+_EXPECTED = {
+    "StateInUse", "CannotStart", "BadFile", "Unavailable", "UnknownVersion", "Stale", "Barred", "LeaseTaken",
+    "LeaseLost", "NotRunning", "ConnectionError", "TimeoutError", "ResponseError", "BusyLoadingError",
+}  # fmt: skip
+"""Names of exceptions whose message is meant for the reader; their homes are too heavy to import for this."""
+_HOMES = ("tiltyard", "data", "registry", "contracts", "redis")
+
+
+class Told(click.ClickException):
+    """An error that a person can act on: one line, status 2."""
+
+    exit_code = 2
+
+    def show(self, file: Any = None) -> None:
+        click.echo(f"tiltyard: {self.message}", err=True, file=file)
+
+
+class Commands(click.Group):
+    """Tells expected errors in one line, without a traceback."""
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except ConfigError as error:
+            raise Told(str(error)) from error
+        except Exception as error:  # what is not expected is raised again, with its traceback
+            home = type(error).__module__.partition(".")[0]
+            if home in _HOMES and type(error).__name__ in _EXPECTED:
+                prefix = "Redis does not answer: " if home == "redis" else ""
+                raise Told(f"{prefix}{error}") from error
+            raise
+
+
+def _state_option(command: Command) -> Command:
+    return click.option(
+        "--state",
+        type=click.Path(path_type=Path, file_okay=False),
+        metavar="DIR",
+        help="State folder.",
+    )(command)
+
+
+def _model_option(command: Command) -> Command:
+    return click.option("--model", metavar="NAME", help="Which model; needed where there are several.")(command)
+
+
+def _port_option(command: Command) -> Command:
+    return click.option(
+        "--port-base", default=8700, show_default=True, type=click.IntRange(1, 65_000), metavar="N",
+        help="First of the ports to listen on; the page is there.",
+    )(command)  # fmt: skip
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="tiltyard")
+def main() -> None:
+    """Keeps a model good after it ships: a champion answers, challengers answer in shadow, evidence decides."""
+
+
+@main.command()
+@_state_option
+@_port_option
+@click.option("--config", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="[tiltyard.toml]")
+def up(state: Path | None, port_base: int, config: Path | None) -> None:
+    """Start everything on this machine, until Ctrl-C.
+
+    Services whose address is given (TILTYARD_REDIS_URL, TILTYARD_MLFLOW_URL, TILTYARD_PREFECT_URL) are used and not
+    started. Stopped and started again with the same state folder, it goes on where it was.
+    """
+    from tiltyard.up import run, settings_for
+
+    run(settings_for(state, config, port_base))
+
+
+@main.command()
+@click.option("--stream", default=None, metavar="NAME", help="What to replay. [image-segments]")
+@click.option("--exit", "leave", is_flag=True, help="Stop everything when the summary is printed.")
+@click.option("--rate", type=click.FloatRange(min=0, min_open=True), metavar="N", help="Rows per second.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Rows at most.")
+@_state_option
+@_port_option
+def demo(leave: bool, **options: Any) -> None:
+    """Watch the whole loop on a real stream, then read what it was worth.
+
+    Starts everything, replays a stream with labels that come late, and ends in a one-page summary.
+    """
+    from tiltyard.demo import run
+
+    sys.exit(run(leave=leave, **options))
+
+
+@main.command()
+@click.argument("source", metavar="STREAM|FILE.csv")
+@_model_option
+@click.option("--label-column", metavar="NAME", help="What to predict, in a CSV file.")
+@click.option("--timestamp-column", default="timestamp", show_default=True, metavar="NAME", help="Left out.")
+@click.option("--delay", type=click.IntRange(min=0), metavar="ROWS", help="Give each label so many rows later. [200]")
+@click.option("--delay-seconds", type=click.FloatRange(min=0), metavar="N", help="Give each label N seconds later.")
+@click.option("--rate", type=click.FloatRange(min=0, min_open=True), metavar="N", help="Rows per second.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Rows at most.")
+@click.option("--concurrency", default=1, type=click.IntRange(1, 256), metavar="N", help="Questions at once. [1]")
+@click.option("--url", metavar="URL", help="Of the serving process; else that of the instance in --state.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@_state_option
+def replay(source: str, **options: Any) -> None:
+    """Ask a running instance about each row, and answer later with its label.
+
+    Ctrl-C stops asking and still gives the labels that are held back; a second one leaves them, and says how many.
+    """
+    from tiltyard.replaying import run
+
+    sys.exit(run(source, **options))
+
+
+@main.command()
+@click.argument("file", type=click.Path(path_type=Path), metavar="FILE.csv")
+@click.option("--label-column", required=True, metavar="NAME", help="What to predict.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("tiltyard.toml"), show_default=True)
+@click.option("--model", metavar="NAME", help="Name of the model. [the file's]")
+@click.option("--task", type=click.Choice(["binary", "multiclass", "regression"]), help="[seen from the labels]")
+@click.option("--force", is_flag=True, help="Replace the output where it exists.")
+def init(file: Path, label_column: str, output: Path, model: str | None, task: Any, force: bool) -> None:
+    """Write a commented tiltyard.toml from the columns of a CSV file."""
+    from contracts.config import parse
+    from data import infer
+
+    text = infer.draft(file, label_column, name=model, task=task)
+    parse(text)
+    if output.exists() and not force:
+        raise Told(f"{output} is there already: give --force to replace it, or another file with -o")
+    try:
+        output.write_text(text)
+    except OSError as error:
+        raise Told(f"{output}: cannot be written: {error.strerror}") from None
+    click.echo(f"{output} is written: read it, then start with `tiltyard up --config {output}`")
+
+
+@main.command()
+@_state_option
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def status(state: Path | None, as_json: bool) -> None:
+    """What each learner has learned, who answers, and whether the streams flow."""
+    from tiltyard import report
+
+    report.status(state, as_json)
+
+
+@main.command()
+@_state_option
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def models(state: Path | None, as_json: bool) -> None:
+    """Champion and challengers of each model, with their evidence."""
+    from tiltyard import report
+
+    report.models(state, as_json)
+
+
+@main.command()
+@_state_option
+@_model_option
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="The newest N lines.")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def history(state: Path | None, model: str | None, limit: int | None, as_json: bool) -> None:
+    """Every decision with its reason, as the ledger has it, and whether its chain of hashes holds."""
+    from tiltyard import report
+
+    if not report.history(state, model, limit, as_json):
+        sys.exit(1)
+
+
+@main.command()
+@click.argument("version", type=click.IntRange(min=1))
+@click.option("--reason", required=True, help="Stands in the ledger, with your name.")
+@_model_option
+@_state_option
+def promote(version: int, reason: str, model: str | None, state: Path | None) -> None:
+    """Make a version the champion, whatever the evidence says."""
+    from tiltyard import roles
+
+    click.echo(roles.promote(state, model, version, reason))
+
+
+@main.command()
+@click.option("--reason", required=True, help="Stands in the ledger, with your name.")
+@click.option("--to", type=click.IntRange(min=1), metavar="VERSION", help="[the champion before]")
+@_model_option
+@_state_option
+def rollback(reason: str, to: int | None, model: str | None, state: Path | None) -> None:
+    """Take the championship from the champion, and bar it from returning."""
+    from tiltyard import roles
+
+    click.echo(roles.roll_back(state, model, to, reason))
+
+
+@main.command()
+@_state_option
+@_port_option
+@click.option("--config", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="[tiltyard.toml]")
+def doctor(state: Path | None, port_base: int, config: Path | None) -> None:
+    """Say what keeps Tiltyard from running here, and what to do."""
+    from tiltyard.doctor import run
+
+    sys.exit(run(state, config, port_base))
+
+
+@main.command()
+def schema() -> None:
+    """Print the JSON Schema of tiltyard.toml, for editors."""
+    import json
+
+    from contracts.config import json_schema
+
+    click.echo(json.dumps(json_schema(), indent=2))

@@ -1,0 +1,154 @@
+"""`tiltyard demo`: everything started, a stream replayed with late labels, and a page on what it was worth."""
+
+import asyncio
+import threading
+import time
+from pathlib import Path
+
+import msgspec
+import redis
+from rich.console import Console
+
+from contracts import config, events, streams
+from contracts.config import Config
+from contracts.facts import LearnFacts
+from contracts.log import Log
+from contracts.settings import Settings
+from contracts.streams import Streams
+from data import streams as sources
+from data.record import Result
+from data.replay import Plan, Replay
+from data.streams import Stream
+from tiltyard import demo_config, demo_end, demo_page, lock, up
+from tiltyard.demo_view import View
+from tiltyard.replaying import with_interrupts
+from tiltyard.supervisor import Supervisor
+
+_SLOW_PER_S = 1.0
+"""Rows per second until everything is up, so that a short stream is not over before anything has learned."""
+_SETTLED_WITHIN_S = 120.0
+
+
+def run(
+    *, stream: str | None, state: Path | None, port_base: int, rate: float | None, limit: int | None, leave: bool
+) -> int:
+    """The exit status: 0 when the loop did all that it should.
+
+    Raises ConfigError, BadFile, CannotStart or StateInUse.
+    """
+    began = time.monotonic()
+    console = Console()
+    chosen = up.settings_for(state, None, port_base)
+    kept = set_aside(chosen.state)
+    if kept:
+        console.print(f"The demo before this one is kept in {kept}.", highlight=False, soft_wrap=True)
+    source = sources.stream(stream or demo_config.DEFAULT_STREAM)
+    rate = rate or demo_config.rate_for(source)
+    asked = min(limit or demo_config.limit_for(rate), source.length)
+    chosen = prepare(chosen, source, rate)
+    models = config.load(chosen.config)
+    with up.running(chosen, models) as supervisor:
+        view = View(console, supervisor, source, chosen, asked, began)
+        view.introduce()
+        with view:
+            result = asyncio.run(_replay(source, chosen, supervisor, view, rate, asked))
+            with up.stopping_on_signals(supervisor) as stop:
+                _settle(chosen, models, view, result, stop)
+        with up.stopping_on_signals(supervisor) as stop:
+            is_default = stream is None and limit is None
+            told = demo_end.summary(chosen, models, source, result, supervisor, asked, is_default, view.note)
+            told["seconds"] = round(time.monotonic() - began, 1)
+            demo_end.write(chosen.state, told)
+            demo_page.show(console, told)
+            if not leave and not stop.is_set():
+                console.print(f"\nEverything goes on running; look at {chosen.serving_url}/. Ctrl-C stops it.")
+                stop.wait()
+            console.print("Stopping ...")
+    return 0 if told["complete"] else 1
+
+
+def set_aside(state: Path) -> Path | None:
+    """Renames the folder of an earlier demo, so that no row is learned twice; returns where it is now.
+
+    Raises CannotStart when the folder holds something else, and StateInUse.
+    """
+    if not state.exists() or not any(state.iterdir()):
+        return None
+    file = state / "tiltyard.toml"
+    if not (file.is_file() and file.read_text().startswith(demo_config.FIRST_LINE)):
+        raise up.CannotStart(f"{state} holds something else than a demo: give another folder with --state")
+    descriptor = lock.acquire(state)
+    try:
+        numbered = (state.with_name(f"{state.name}.{number}") for number in range(1, 10_000))
+        return state.rename(next(path for path in numbered if not path.exists()))
+    finally:
+        lock.release(descriptor)
+
+
+def prepare(chosen: Settings, stream: Stream, rate: float) -> Settings:
+    """Writes the demo's configuration into its state folder. Raises CannotStart."""
+    file = chosen.state / "tiltyard.toml"
+    try:
+        chosen.state.mkdir(parents=True, exist_ok=True)
+        file.write_text(demo_config.text(stream, rate))
+    except OSError as error:
+        raise up.CannotStart(f"{file}: cannot be written: {error.strerror}; give another folder with --state") from None
+    return msgspec.structs.replace(chosen, config=file)
+
+
+async def _replay(
+    stream: Stream, chosen: Settings, supervisor: Supervisor, view: View, rate: float, limit: int
+) -> Result:
+    plan = Plan(
+        url=chosen.serving_url,
+        model=demo_config.model_name(stream),
+        delay_rows=demo_config.DELAY_ROWS,
+        rate=min(rate, _SLOW_PER_S),
+        limit=limit,
+        patience_s=180.0,
+    )
+    replay = Replay(plan, iter(stream), view.look)
+    pacing = asyncio.create_task(_pace(replay, supervisor, view, rate))
+    try:
+        return await with_interrupts(replay, view.note, until=lambda: supervisor.is_ready("serving"))
+    finally:
+        pacing.cancel()
+
+
+async def _pace(replay: Replay, supervisor: Supervisor, view: View, rate: float) -> None:
+    """Tells the first answer, and asks at full rate once the flows run."""
+    while not replay.result.answered:
+        await asyncio.sleep(0.05)
+    view.note("The first question was answered.")
+    while not supervisor.is_ready("flows"):
+        await asyncio.sleep(0.2)
+    view.note(f"Everything is up: {rate:g} rows a second from now on.")
+    replay.rate = rate
+
+
+def _settle(chosen: Settings, models: Config, view: View, result: Result, stop: threading.Event) -> None:
+    """Waits, within limits, until what was accepted is learned, matured, logged and decided."""
+    if not result.answered:
+        return
+    view.note("Every row is asked. Waiting until the last labels are learned, counted and logged.")
+    name, model = next(iter(models.models.items()))
+    log = Log(chosen.log_folder, name, model.schema)
+    deadline = time.monotonic() + _SETTLED_WITHIN_S
+    with streams.connect(chosen.redis_url) as client:
+        while not stop.is_set() and time.monotonic() < deadline:
+            try:
+                if _is_settled(Streams(client, name), log):
+                    return
+            except redis.RedisError:
+                pass  # it is being started again
+            stop.wait(1.0)
+
+
+def _is_settled(kept: Streams, log: Log) -> bool:
+    learn = kept.fact("learn", LearnFacts)
+    if learn is None or learn.pending or learn.feedback < kept.added("feedback"):
+        return False
+    if any(comparison.decision == "promote" for comparison in learn.comparisons):
+        return False
+    ends = {"predictions": kept.last_id("predictions"), "labels": kept.last_id("feedback")}
+    return all(log.position(table) >= events.offset(end) for table, end in ends.items())  # type: ignore[arg-type]  # both are tables

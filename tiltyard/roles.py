@@ -1,0 +1,89 @@
+"""`tiltyard promote` and `rollback`: a person decides who answers, and says why."""
+
+import getpass
+import time
+from pathlib import Path
+
+import msgspec
+
+from contracts import config, streams
+from contracts.config import Config, ConfigError
+from contracts.facts import ServingFacts
+from contracts.log import Log
+from contracts.settings import Settings
+from contracts.streams import Streams
+from registry.ledger import Ledger
+from registry.promotion import Roles, Stale
+from registry.versions import Registry
+from tiltyard import instance
+
+_SERVED_WITHIN_S = 10.0
+
+
+def promote(state: Path | None, model: str | None, version: int, reason: str) -> str:
+    """Makes a version the champion. Raises ConfigError, registry's exceptions, or redis.RedisError."""
+    roles = _roles(instance.find(state), model)
+    board = roles.releases.board()
+    if board.champion == version:
+        raise Stale(f"version {version} of {roles.model} answers already")
+    line = roles.promote(version, _reason(reason), cause=_person())
+    return f"Version {version} of {roles.model} answers (ledger line {line.seq}). {_served(roles.streams, version)}"
+
+
+def roll_back(state: Path | None, model: str | None, to: int | None, reason: str) -> str:
+    """Takes the championship from the champion and bars it. Raises as `promote` does."""
+    roles = _roles(instance.find(state), model)
+    champion = roles.releases.board().champion
+    if not champion:
+        raise Stale(f"no registered version of {roles.model} answers yet, so there is nothing to roll back")
+    line = roles.roll_back(champion, _reason(reason), to=to, cause=_person())
+    heir = roles.releases.board().champion
+    told = f"Version {champion} of {roles.model} is barred, version {heir} answers (ledger line {line.seq})."
+    return f"{told} {_served(roles.streams, heir)}"
+
+
+def choose(models: Config, name: str | None) -> str:
+    """The named model, or the only one. Raises ConfigError."""
+    if name is None and len(models.models) > 1:
+        raise ConfigError(f"name one with --model: there are {', '.join(sorted(models.models))}")
+    chosen = name or next(iter(models.models))
+    models.model(chosen)
+    return chosen
+
+
+def _roles(chosen: Settings, name: str | None) -> Roles:
+    models = config.load(chosen.config)
+    name = choose(models, name)
+    model = models.model(name)
+    kept = Streams(streams.connect(chosen.redis_url), name)
+    ledger = Ledger(Log(chosen.log_folder, name, model.schema), kept)
+    return Roles(Registry(chosen.mlflow_url, name), ledger, model.gate.slots)
+
+
+def _reason(reason: str) -> str:
+    if not reason.strip():
+        raise ConfigError("--reason is empty: whoever reads the ledger later needs one")
+    return reason.strip()
+
+
+def _person() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container may run as a number that has no name
+        return "a person"
+
+
+def _served(kept: Streams, version: int | None) -> str:
+    """Waits until a serving process says that it answers with a version."""
+    began = time.monotonic()
+    while time.monotonic() - began < _SERVED_WITHIN_S:
+        if version in _serving_versions(kept):
+            return f"Serving confirmed it after {time.monotonic() - began:.1f} s."
+        time.sleep(0.1)
+    return f"No serving process has confirmed it within {_SERVED_WITHIN_S:g} s: look at `tiltyard status`."
+
+
+def _serving_versions(kept: Streams) -> set[int | None]:
+    facts = kept.facts().items()
+    found = [msgspec.json.decode(fact, type=ServingFacts) for name, fact in facts if name.startswith("serving:")]
+    return {one.version for one in found}
