@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import msgspec
 
-from contracts.lease import LeaseTaken
+from contracts.lease import LeaseLost, LeaseTaken
 from contracts.releases import PRIOR_VERSION, Board, Golden, Manifest, Release, sha256
 from flows.place import Place
 from flows.state import LearnState
@@ -92,7 +92,7 @@ class Publisher:
             del self._registering[name]
             try:
                 state.enrolled[name] = started.result()
-            except (Unavailable, LeaseTaken) as error:
+            except (Unavailable, LeaseTaken, LeaseLost) as error:
                 self._not_before_s = time.monotonic() + RETRY_S
                 log.warning("registration waits learner=%s retry_s=%g reason=%s", name, RETRY_S, error)
 

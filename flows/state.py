@@ -10,6 +10,7 @@ import numpy as np
 
 from contracts import events
 from contracts.config import Model
+from contracts.releases import PRIOR_VERSION
 from contracts.schema import Schema, Value
 from contracts.streams import START
 from learners.online import OnlineLearner
@@ -63,6 +64,8 @@ class LearnState:
     """Why a learner no longer learns."""
     enrolled: dict[str, int] = field(default_factory=dict)
     """MLflow version of each registered learner."""
+    names: dict[int, str] = field(default_factory=lambda: {PRIOR_VERSION: "prior"})
+    """The learner behind each version ever seen; releases of retired ones are gone."""
     genesis: str = field(default_factory=lambda: secrets.token_hex(8))
     """Names this line of learners, so that a repeated registration finds the first one."""
 

@@ -10,11 +10,12 @@ from contracts.facts import ComparisonFacts, VersionFacts
 from contracts.releases import Board
 from registry.curves import LossCurve, Samples
 from registry.evidence import Evidence
-from registry.gate import Rules, decide, needed
+from registry.gate import SHOWN, Rules, decide, needed
 from registry.losses import Loss, loss_named
 
 CALIBRATION_ROWS = 100  # first labelled answers of a tenure, which fix the clip of a regression loss and do not count
 CLIP_QUANTILE = 0.99
+_ERRORS = ("absolute", "squared")
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class Record:
         self.matured = 0
         self.loss: Loss | None = None
         self._errors: list[float] = []
-        if loss not in ("absolute", "squared") or rules.clip is not None:
+        if loss not in _ERRORS or rules.clip is not None:
             self.loss = loss_named(loss, rules.clip)
 
     def begin(self, board: Board, since: int) -> bool:
@@ -77,50 +78,60 @@ class Record:
         if (board.champion, since) == (self.champion, self.since):
             return False
         self.champion, self.since, self.comparisons, self._errors = board.champion, since, {}, []
-        if self.rules.clip is None and self.loss_name in ("absolute", "squared"):
+        if self.rules.clip is None and self.loss_name in _ERRORS:
             self.loss = None
         return True
 
     def add(self, event: Matured) -> None:
         """Counts one matured prediction; the caller brings them in prediction order."""
         self.matured += 1
-        for version, scores in event.scores.items():
-            self._score(version, event, scores)
-        if event.answered_by != self.champion or event.offset <= self.since:
+        losses = self._losses(event)
+        for version, loss in losses.items():
+            is_right = self.loss_name not in _ERRORS and _argmax(event.scores[version]) == int(event.label)
+            self.versions.setdefault(version, Score()).add(event.asked_at, loss, is_right)
+        if event.answered_by != self.champion or event.offset <= self.since or self.champion not in losses:
             return
         if self.loss is None:
-            self._calibrate(event)
-            return
-        if not event.covered:
-            for comparison in self.comparisons.values():
-                comparison.uncovered += 1
-            return
-        for version, scores in event.scores.items():
-            if version != event.answered_by:
-                self._compare(version, event, scores, self.loss)
-
-    def _score(self, version: int, event: Matured, scores: tuple[float, ...]) -> None:
-        if len(scores) == 1:
-            loss, correct = abs(scores[0] - event.label), False
+            self._calibrate(losses[self.champion])
         else:
-            correct = max(range(len(scores)), key=scores.__getitem__) == int(event.label)
-            loss = float(not correct) if self.loss is None else self.loss.of(scores, event.label)
-        self.versions.setdefault(version, Score()).add(event.asked_at, loss, correct)
+            self._compare(event, losses, self.loss)
 
-    def _calibrate(self, event: Matured) -> None:
-        self._errors.append(abs(event.scores[event.answered_by][0] - event.label))
+    def _losses(self, event: Matured) -> dict[int, float]:
+        """Loss by version; scores that are no answer (not finite, no probabilities) have none."""
+        losses = {}
+        for version, scores in event.scores.items():
+            try:
+                losses[version] = abs(scores[0] - event.label) if self.loss is None else self._loss(scores, event.label)
+            except (ValueError, IndexError):
+                continue
+        return {version: loss for version, loss in losses.items() if math.isfinite(loss)}
+
+    def _loss(self, scores: tuple[float, ...], label: float) -> float:
+        assert self.loss is not None
+        return self.loss.of(scores, label)
+
+    def _calibrate(self, error: float) -> None:
+        self._errors.append(error)
         if len(self._errors) == CALIBRATION_ROWS:
             clip = sorted(self._errors)[math.ceil(CLIP_QUANTILE * CALIBRATION_ROWS) - 1]
             self.loss = loss_named(self.loss_name, clip or 1.0)
 
-    def _compare(self, version: int, event: Matured, scores: tuple[float, ...], loss: Loss) -> None:
-        comparison = self.comparisons.setdefault(version, Comparison())
-        evidence = comparison.evidence
-        evidence.add(loss.difference(event.scores[event.answered_by], scores, event.label), event.asked_at)
-        if comparison.curve.is_due(evidence.n):
-            lower, upper = evidence.lower(self.rules.alpha / self.rules.slots), evidence.upper(0.05)
-            log10_e = evidence.log_e(self.rules.margin) / math.log(10)
-            comparison.curve.add((evidence.n, log10_e, evidence.mean, lower, upper))
+    def _compare(self, event: Matured, losses: dict[int, float], loss: Loss) -> None:
+        assert self.champion is not None
+        challengers = (set(event.scores) if event.covered else set(self.comparisons)) - {self.champion}
+        for version in sorted(challengers):
+            comparison = self.comparisons.setdefault(version, Comparison())
+            if version not in losses:
+                comparison.uncovered += 1
+                continue
+            evidence = comparison.evidence
+            evidence.add((losses[self.champion] - losses[version]) / loss.range, event.asked_at)
+            if comparison.curve.is_due(evidence.n):
+                comparison.curve.add(self._point(evidence))
+
+    def _point(self, evidence: Evidence) -> tuple[int, float, float, float, float]:
+        lower, upper = evidence.lower(self.rules.alpha / self.rules.slots), evidence.upper(SHOWN)
+        return evidence.n, evidence.log_e(self.rules.margin) / math.log(10), evidence.mean, lower, upper
 
     def version_facts(self, learners: dict[int, str]) -> tuple[VersionFacts, ...]:
         return tuple(
@@ -129,7 +140,7 @@ class Record:
                 learner=learners.get(version, "?"),
                 n=score.n,
                 loss=score.loss / score.n,
-                accuracy=None if self.loss_name in ("absolute", "squared") else score.correct / score.n,
+                accuracy=None if self.loss_name in _ERRORS else score.correct / score.n,
                 curve=tuple(score.curve.points),
             )
             for version, score in sorted(self.versions.items())
@@ -163,3 +174,8 @@ class Record:
             evidence=comparison.evidence.to_json(),
             curve=tuple(comparison.curve.points),
         )
+
+
+def _argmax(scores: tuple[float, ...]) -> int:
+    """The column of the largest score; the first of equal ones, as serving answers."""
+    return max(range(len(scores)), key=scores.__getitem__)
