@@ -94,6 +94,7 @@ class Replay:
 
     async def _ask_all(self) -> None:
         on_their_way: deque[asyncio.Task[Asked]] = deque()
+        self._next_at = time.perf_counter()
         for number, (features, label) in enumerate(self._rows):
             if number == self.plan.limit or not await self._may_ask():
                 break
