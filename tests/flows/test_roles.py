@@ -47,7 +47,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def place(folder: Path, client: redis.Redis) -> Place:
+def place(folder: Path, client: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> Place:
+    monkeypatch.chdir(folder)  # where MLflow without a server puts artifacts
     return place_in(folder, client, CONFIG)
 
 
