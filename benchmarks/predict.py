@@ -3,7 +3,7 @@
 The server has a core of its own; load and Valkey share another. Ten features, a hundred boosted trees. Rounds go
 through all rows in turn, so that a busy minute hits them alike; each figure is the median of its rounds.
 
-MLServer is measured when TILTYARD_BENCH_MLSERVER names a Python that has `mlserver`, `onnxruntime` and `numpy`
+MLServer is measured when BENCH_MLSERVER names a Python that has `mlserver`, `onnxruntime` and `numpy`
 (`python -m venv V && V/bin/pip install mlserver onnxruntime`).
 """
 
@@ -127,7 +127,7 @@ def _table(place: Place, onnx: bytes, bare: float, rounds: int) -> None:
         Row("Tiltyard, always", lambda: _tiltyard(place, onnx, "always")),
         Row("Tiltyard, Redis away", lambda: _tiltyard(place, onnx, None)),
     ]
-    if peer := os.environ.get("TILTYARD_BENCH_MLSERVER"):
+    if peer := os.environ.get("BENCH_MLSERVER"):
         rows.append(Row("MLServer, same graph", lambda: _mlserver(place, Path(peer))))
     measured: dict[str, list[Load]] = {row.name: [] for row in rows}
     for _ in range(rounds):
@@ -150,8 +150,8 @@ def _print(place: Place, bare: float, measured: dict[str, list[Load]]) -> None:
         p50, p99, p999 = (median(getattr(load, at) for load in loads) for at in ("p50_us", "p99_us", "p999_us"))
         bad = sum(load.errors for load in loads)
         print(f"{name:32}{per_s:8.0f}{per_s / plain:13.2f}{p50:9.0f}{p99:9.0f}{p999:10.0f}{bad:9d}")
-    if not os.environ.get("TILTYARD_BENCH_MLSERVER"):
-        print("MLServer skipped: TILTYARD_BENCH_MLSERVER names no Python that has it")
+    if not os.environ.get("BENCH_MLSERVER"):
+        print("MLServer skipped: BENCH_MLSERVER names no Python that has it")
 
 
 @contextlib.contextmanager
