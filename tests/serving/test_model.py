@@ -1,8 +1,10 @@
 """A release is served exactly, or refused with its reason."""
 
+import gc
 import math
 
 import numpy as np
+import psutil
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
@@ -100,3 +102,17 @@ def test_a_release_without_its_scores_is_refused() -> None:
     other = linear(WEIGHTS).replace(b"scores", b"scared")
     with pytest.raises(ReleaseRefused, match="no output 'scores'"):
         Served(release(other), FRUIT)
+
+
+@pytest.mark.soak
+def test_thousands_of_reloads_give_their_memory_back() -> None:
+    """Sessions that are dropped leave nothing behind to speak of: a process reloads for weeks."""
+
+    def swap(times: int) -> float:
+        for i in range(times):
+            Served(release(linear((0.1 * i, 0.2), 0.1), 1, i), FRUIT).score(ROWS)
+        gc.collect()
+        return psutil.Process().memory_info().rss / 2**20
+
+    before = swap(1000)
+    assert swap(10_000) - before < 20
