@@ -43,6 +43,7 @@ def services(chosen: Settings, config: Config, elsewhere: Collection[str]) -> li
     """Everything, in order of appearance. Serving comes up first; MLflow and Prefect are needed by the flows alone."""
     here = {**chosen.environment(), **_TOLD, "PREFECT_API_URL": chosen.prefect_url}
     here |= {"MLFLOW_TRACKING_URI": chosen.mlflow_url, "PREFECT_HOME": str(chosen.state / "prefect")}
+    here |= {"PREFECT_SERVER_UI_API_URL": chosen.prefect_url}  # its page asks port 4200 otherwise
     serving = urlsplit(chosen.serving_url)
     models, started_at = list(config.models), time.time()
     return [
@@ -96,6 +97,7 @@ _TOLD = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # three processes instead of nine
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
 }
 
 
