@@ -11,6 +11,7 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse
+from fastapi_offline import FastAPIOffline
 from redis.exceptions import RedisError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
@@ -37,7 +38,9 @@ def build(config: Config, settings: Settings, address: str) -> FastAPI:
         async with state.running():
             yield {"desk": state.desk, "doors": state.doors}
 
-    app = FastAPI(title="Tiltyard", lifespan=lifespan, description="Answers, and takes the labels that come later.")
+    app: FastAPI = FastAPIOffline(
+        title="Tiltyard", lifespan=lifespan, description="Answers, and takes the labels that come later."
+    )
     app.state.serving = state
     _add_errors(app)
     for live in state.models.values():

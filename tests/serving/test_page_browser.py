@@ -12,6 +12,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from contracts.facts import LearnFacts
 from contracts.streams import Streams
 from tests.serving import scene
+from tests.serving.harness import Server
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 
@@ -170,3 +171,13 @@ def luminance(colour: str) -> float:
     shares = [int(part) / 255 for part in colour.removeprefix("rgb(").removesuffix(")").split(",")]
     linear = [share / 12.92 if share <= 0.04045 else ((share + 0.055) / 1.055) ** 2.4 for share in shares]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def test_the_api_documentation_needs_no_other_host(browser: Browser, server: Server) -> None:
+    """`/docs` shows the models' own routes on a machine that reaches nothing else."""
+    opened, asked = browser.new_page(), list[str]()
+    opened.on("request", lambda sent: asked.append(sent.url))
+    opened.goto(f"http://127.0.0.1:{server.port}/docs")
+    opened.get_by_text("/models/fruit/predict").first.wait_for()
+    opened.close()
+    assert [url for url in asked if not url.startswith((f"http://127.0.0.1:{server.port}/", "data:"))] == []
