@@ -110,7 +110,7 @@ CATALOGUE: dict[str, Entry] = {
 }
 
 _AGRAWAL_CATEGORIES = ("elevel", "car", "zipcode")
-_LOOKED_AT = 500
+_LOOKED_AT = 2_000
 
 
 def schema(name: str) -> Schema:

@@ -52,6 +52,8 @@ def draft(path: Path, label_column: str, *, name: str | None = None, task: Task 
     )
     left_out = [f"# {column.name} is left out: {_note(column)}" for column in guess.columns if column.feature is None]
     name = name or model_name(path)
+    if not re.fullmatch(r"[a-z][a-z0-9_-]{0,62}", name):
+        raise csvfile.BadFile(f'"{name}" cannot name a model: lower case letters, digits, - and _, a letter first')
     table = model_table(name, guess.schema, title=f"{label_column} of {path.name}", notes=notes, left_out=left_out)
     return f"{head}\n{table}\n{_TAIL.format(name=name)}"
 

@@ -12,7 +12,14 @@ from rich.text import Text
 
 from tiltyard.supervisor import Running, Supervisor
 
-_STYLES = {"ready": "green", "done": "green", "crashed": "red", "starting": "yellow", "stopped": "dim"}
+_STYLES = {
+    "ready": "green",
+    "done": "green",
+    "crashed": "red",
+    "starting": "yellow",
+    "stopping": "yellow",
+    "stopped": "dim",
+}
 _NAMES = {
     "valkey": "Valkey (streams)",
     "bootstrap": "first release",

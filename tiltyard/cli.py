@@ -41,8 +41,8 @@ class Commands(click.Group):
         except Exception as error:  # what is not expected is raised again, with its traceback
             home = type(error).__module__.partition(".")[0]
             if home in _HOMES and type(error).__name__ in _EXPECTED:
-                prefix = "Redis does not answer: " if home == "redis" else ""
-                raise Told(f"{prefix}{error}") from error
+                told = f"Redis does not answer: {error} Is Tiltyard running? Start it with `tiltyard up`."
+                raise Told(told if home == "redis" else str(error)) from error
             raise
 
 

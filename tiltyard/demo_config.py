@@ -47,7 +47,7 @@ def text(stream: Stream, rate: float) -> str:
     maturity_s = round(1.5 * delay_s + 5)
     sections: dict[str, dict[str, Any]] = {
         "gate": {"maturity": f"{maturity_s}s", "min_matured": 200, "bootstrap_labels": 100, "shadow_timeout": "5s"},
-        "schedules": {"learn": "15s", "retrain": "40s", "promote": "20s", "watch": "90s"},
+        "schedules": {"learn": "15s", "retrain": "30s", "promote": "60s", "watch": "120s"},
         "retrain": {"min_rows": 400},
         "drift": {"reference_rows": 500, "current_rows": 300, "min_rows": 200},
         "mail": {"recipients": ["you@example.org"], "when": "always"},

@@ -12,7 +12,7 @@ from typing import Literal
 from tiltyard import guard
 from tiltyard.child import Child, end
 
-Status = Literal["waiting", "starting", "ready", "crashed", "done", "stopped"]
+Status = Literal["waiting", "starting", "ready", "crashed", "done", "stopping", "stopped"]
 
 _TICK_S = 0.1
 _FIRST_PAUSE_S = 0.5
@@ -88,6 +88,8 @@ class Supervisor:
         for stage in sorted({running.service.stage for running in self.running.values()}, reverse=True):
             ending = [r for r in self.running.values() if r.service.stage == stage and r.child is not None]
             children = [r.child for r in ending if r.child is not None]
+            for running in ending:
+                running.status = "stopping"
             end(children, max((r.service.grace_s for r in ending), default=0))
             for running in ending:
                 self._forget(running)

@@ -121,9 +121,11 @@ def run(chosen: Settings) -> None:
     console = Console()
     models = load_models(chosen)
     with running(chosen, models) as supervisor, stopping_on_signals(supervisor) as stop:
-        console.print(f"state {chosen.state}\nconfiguration {chosen.config}\nCtrl-C stops it", highlight=False)
+        console.print(
+            f"state {chosen.state}\nconfiguration {chosen.config}\nCtrl-C stops it", highlight=False, soft_wrap=True
+        )
         changes = board.Changes(supervisor)
         with board.shown(console, lambda: board.table(supervisor), changes.lines):
             stop.wait()
             supervisor.stop()
-    console.print(f"Stopped. Everything is kept in {chosen.state}.", highlight=False)
+    console.print(f"Stopped. Everything is kept in {chosen.state}.", highlight=False, soft_wrap=True)

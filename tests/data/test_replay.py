@@ -29,9 +29,6 @@ from learners.prior import prior_onnx
 from tests.conftest import free_port
 from tiltyard import probes, valkey
 
-# River never closes the plain .csv files that it reads.
-pytestmark = pytest.mark.filterwarnings("ignore:.*river.datasets.*:pytest.PytestUnraisableExceptionWarning")
-
 NAMES = ("phishing", "trump-approval")
 
 

@@ -5,11 +5,6 @@ import pytest
 from data import streams
 from data.csvfile import BadFile
 
-# River 0.26 never closes the plain .csv files that it reads.
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:.*river.datasets.*:pytest.PytestUnraisableExceptionWarning", "ignore:unclosed file.*river:ResourceWarning"
-)
-
 
 @pytest.mark.parametrize("name", streams.names())
 def test_every_row_of_a_named_stream_fits_its_schema(name: str) -> None:
