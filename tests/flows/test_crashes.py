@@ -29,6 +29,7 @@ def learn_to_the_end(folder: Path, url: str) -> None:
     while loop.state.last_id != last or loop.state.waiting:
         loop.step(block_ms=1)
     loop.close()
+    lease.release()
 
 
 def outcome(folder: Path, client: redis.Redis) -> dict[str, Any]:
