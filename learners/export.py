@@ -17,15 +17,13 @@ import numpy as np
 import onnx
 from river import linear_model, optim, preprocessing, tree
 from river.compose import Pipeline
-from river.tree.nodes.htc_nodes import LeafMajorityClass
-from river.tree.nodes.htr_nodes import LeafMean
 
 from contracts.schema import Schema
-from learners import trees, zoo
+from learners import leaves, trees, zoo
 from learners.frame import Frame, NotExportable
 from learners.graph import Graph
 from learners.linear import linear
-from learners.online import class_keys, class_scores
+from learners.online import class_keys
 from learners.transformers import transform
 
 __all__ = ["NotExportable", "supported", "to_onnx", "weights"]
@@ -115,37 +113,17 @@ def _standard_target(model: Any, frame: Frame) -> str:
 
 def _tree_classifier(model: Any, frame: Frame) -> str:
     _expect(model, frame, "binary", "multiclass")
-    label = frame.graph.schema.label
-
-    def scores(leaf: Any) -> tuple[float, ...]:
-        if not isinstance(leaf, LeafMajorityClass) or model.leaf_prediction != "mc":
-            raise NotExportable(type(model).__name__, f'leaf_prediction="{model.leaf_prediction}"; use "mc"')
-        return class_scores(_answer(leaf, model), label)
-
-    return _tree(model, frame, scores, class_scores({}, label))
+    return _only(frame, leaves.classes(trees.leaves(frame, [model._root]), model, alone=True))
 
 
 def _tree_regressor(model: Any, frame: Frame) -> str:
     _expect(model, frame, "regression")
-
-    def scores(leaf: Any) -> tuple[float, ...]:
-        if not isinstance(leaf, LeafMean) or model.leaf_prediction != "mean":
-            raise NotExportable(type(model).__name__, f'leaf_prediction="{model.leaf_prediction}"; use "mean"')
-        return (float(_answer(leaf, model)),)
-
-    return _tree(model, frame, scores, (0.0,))
+    return leaves.values(trees.leaves(frame, [model._root]), model)
 
 
-def _answer(leaf: Any, model: Any) -> Any:
-    """What River says in a leaf that looks at no feature."""
-    return leaf.prediction({}, tree=model)
-
-
-def _tree(model: Any, frame: Frame, scores: Callable[[Any], tuple[float, ...]], before: tuple[float, ...]) -> str:
-    """`before` is answered while the tree has not even a root."""
-    if model._root is None:
-        return frame.graph.constant_scores(frame.graph.weight("leaves", [before]))
-    return trees.tree(frame, model._root, scores)
+def _only(frame: Frame, scores: str) -> str:
+    """[n, k] of the only tree's [n, 1, k]."""
+    return frame.graph.add("Squeeze", scores, frame.graph.constant([1], np.int64))
 
 
 _ESTIMATORS: dict[type, Callable[[Any, Frame], str]] = {

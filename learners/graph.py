@@ -55,12 +55,16 @@ class Graph:
         texts = self.add("StringConcat", self.constant(list(prefix.values()), object), "categorical")
         return self._look_up(texts, {prefix[name] + text: code for (name, text), code in codes.items()}, unseen, dtype)
 
-    def _look_up(self, texts: str, codes: Mapping[str, float], unseen: float, dtype: Any) -> str:
+    def rows_of(self, keys: str, rows: Mapping[int, int], unseen: int) -> str:
+        """int64 of the same shape: where each int64 key leads to."""
+        return self._look_up(keys, rows or {-1: unseen}, unseen, np.int64, np.int64)
+
+    def _look_up(self, keys: str, codes: Mapping[Any, float], unseen: float, dtype: Any, key_type: Any = object) -> str:
         return self.add(
             "LabelEncoder",
-            texts,
+            keys,
             domain=ML,
-            keys_tensor=numpy_helper.from_array(np.array(list(codes), object)),
+            keys_tensor=numpy_helper.from_array(np.array(list(codes), key_type)),
             values_tensor=numpy_helper.from_array(np.array(list(codes.values()), dtype)),
             default_tensor=numpy_helper.from_array(np.array([unseen], dtype)),
         )
@@ -72,9 +76,12 @@ class Graph:
 
     def constant_scores(self, scores: str) -> str:
         """Scores [k] repeated for each row, whatever the row."""
+        return self.repeated(scores, self.schema.label.width)
+
+    def repeated(self, tensor: str, width: int) -> str:
+        """[n, width]: a tensor [width] repeated for each row."""
         rows = self.add("Shape", "numeric" if self.schema.numeric_at else "categorical", start=0, end=1)
-        width = self.constant([self.schema.label.width], np.int64)
-        return self.add("Expand", scores, self.add("Concat", rows, width, axis=0))
+        return self.add("Expand", tensor, self.add("Concat", rows, self.constant([width], np.int64), axis=0))
 
     def finish(self, scores: str, producer: str) -> onnx.ModelProto:
         """The model whose output `scores` is the given double tensor [n, k]."""

@@ -54,8 +54,10 @@ class Tree(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class TreeClassifier(Tree, frozen=True, forbid_unknown_fields=True):
-    """Adds how splits of classes are compared."""
+    """Adds what leaves answer, and how splits of classes are compared."""
 
+    leaf_prediction: Literal["nba", "nb", "mc"] = "nba"
+    """The leaf's class shares, naive Bayes, or in each leaf whichever of the two has been right more often."""
     split_criterion: Literal["info_gain", "gini", "hellinger"] = "info_gain"
     min_branch_fraction: Share = 0.01
     max_share_to_split: Share = 0.99

@@ -1,10 +1,12 @@
-"""River's Hoeffding trees as graphs: the ensemble answers the leaf's number, a table the leaf's scores.
+"""River's Hoeffding trees as graphs: one ensemble answers, for every tree at once, the number of the leaf it reaches.
 
-The table is a weight, so that a revision in which only leaves changed needs no new graph.
+What a leaf says is looked up in tables by that number. They are weights, so that a revision in which only leaves
+changed needs no new graph.
 """
 
 import math
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,18 +19,31 @@ from learners.frame import Frame, NotExportable
 _UNSEEN = -1.0
 
 
-def tree(frame: Frame, root: Any, scores: Callable[[Any], tuple[float, ...]]) -> str:
-    """double[n, k]: `scores(leaf)` of the leaf that River would reach. Raises NotExportable."""
-    graph = frame.graph
+@dataclass(frozen=True)
+class Leaves:
+    """Where each row ends up in each of t trees."""
+
+    frame: Frame
+    at: str
+    """int64[n, t]: an index into `nodes`."""
+    nodes: tuple[Any, ...]
+    """River's leaves; None is that of a tree that has learned nothing."""
+    numbers: str | None
+    """double[n, d]: the features called `names`, NaN where missing."""
+    names: tuple[Hashable, ...]
+
+    def look_up(self, name: str, table: Sequence[Any] | np.ndarray) -> str:
+        """[n, t, ...]: each reached leaf's entry of a table [len(nodes), ...], a weight called `name`."""
+        graph = self.frame.graph
+        return graph.add("Gather", graph.weight(name, table), self.at, axis=0)
+
+
+def leaves(frame: Frame, roots: Sequence[Any]) -> Leaves:
+    """The leaves of trees by their roots; None is the root of a tree that has learned nothing. Raises NotExportable."""
     builder = _Builder(frame)
-    leaf = builder.place(root)
-    table = graph.weight("leaves", [scores(leaf) for leaf in builder.leaves])
-    if leaf.is_leaf:
-        return graph.constant_scores(table)
-    builder.ensemble.tree(leaf)
-    number = builder.ensemble.emit(graph, builder.features())
-    rows = graph.add("Gather", table, graph.add("Cast", number, to=TensorProto.INT64), axis=0)
-    return graph.add("Squeeze", rows, graph.constant([1], np.int64))
+    places = [builder.place(root) for root in roots]
+    numbers = builder.numbers()
+    return Leaves(frame, builder.reached(places, numbers), tuple(builder.leaves), numbers, builder.names)
 
 
 class _Builder:
@@ -39,14 +54,19 @@ class _Builder:
             raise NotExportable("OneHotEncoder", "a tree after it; River's trees read categories themselves")
         self.frame, self.ensemble = frame, Ensemble()
         self.leaves: list[Any] = []
+        self.names: tuple[Hashable, ...] = tuple(name for block in frame.numbers for name in block.names)
+        self._target = -1
         self._codes: dict[str, float] = {}
-        names: list[Hashable] = [name for block in frame.numbers for name in block.names]
-        self._column = {name: i for i, name in enumerate(names)}
+        self._column = {name: i for i, name in enumerate(self.names)}
         texts = frame.graph.schema.categorical_names
-        self._text_column = {name: len(names) + i for i, name in enumerate(texts) if name in frame.texts}
+        self._text_column = {name: len(self.names) + i for i, name in enumerate(texts) if name in frame.texts}
 
-    def place(self, node: Any) -> Place:
-        """The node's place, with everything below it."""
+    def place(self, root: Any) -> Place:
+        """The place of the next tree's root, with everything below it."""
+        self._target += 1
+        return self._place(root)
+
+    def _place(self, node: Any) -> Place:
         if isinstance(node, NumericBinaryBranch):
             return self._numeric(node)
         if isinstance(node, NominalBinaryBranch):
@@ -56,26 +76,26 @@ class _Builder:
         if hasattr(node, "children"):
             raise NotExportable(type(node).__name__, "this kind of split has no exact equivalent")
         self.leaves.append(node)
-        return self.ensemble.leaf(float(len(self.leaves) - 1))
+        return self.ensemble.leaf(float(len(self.leaves) - 1), self._target)
 
     def _numeric(self, node: Any) -> Place:
         column = self._column.get(node.feature)
         if column is None:
             raise NotExportable("NumericBinaryBranch", f'the schema has no number "{node.feature}"')
-        yes, no = map(self.place, node.children)
+        yes, no = map(self._place, node.children)
         return self.ensemble.branch(column, LESS_OR_EQUAL, float(node.threshold), yes, no, _missing_goes_first(node))
 
     def _nominal(self, node: Any) -> Place:
-        yes, no = map(self.place, node.children)
+        yes, no = map(self._place, node.children)
         return self._equal(node, node.value, yes, no, _missing_goes_first(node))
 
     def _multiway(self, node: Any) -> Place:
         """A chain of tests that ends at the most common child, where River sends missing and unseen values too."""
         common, _ = node.most_common_path()
-        place = self.place(node.children[common])
+        place = self._place(node.children[common])
         for value, child in node._mapping.items():
             if child != common:
-                place = self._equal(node, value, self.place(node.children[child]), place, False)
+                place = self._equal(node, value, self._place(node.children[child]), place, False)
         return place
 
     def _equal(self, node: Any, value: Any, yes: Place, no: Place, missing_is_yes: bool) -> Place:
@@ -85,13 +105,24 @@ class _Builder:
         code = self._codes.setdefault(value, float(len(self._codes)))
         return self.ensemble.branch(column, EQUAL, code, yes, no, missing_is_yes)
 
-    def features(self) -> str:
-        """double[n, d + c]: numbers as they are, then categories as codes, NaN where missing."""
-        graph = self.frame.graph
+    def numbers(self) -> str | None:
+        """double[n, d], or None where there are none."""
         parts = [self.frame.divided(block) for block in self.frame.numbers]
+        return self.frame.graph.add("Concat", *parts, axis=1) if len(parts) > 1 else next(iter(parts), None)
+
+    def reached(self, places: Sequence[Place], numbers: str | None) -> str:
+        """int64[n, t]: the number of the leaf reached from each place."""
+        graph = self.frame.graph
+        if all(place.is_leaf for place in places):
+            return graph.repeated(graph.constant(range(len(places)), np.int64), len(places))
+        for place in places:
+            self.ensemble.tree(place)
+        # Numbers as they are, then categories as codes, NaN where missing.
+        parts = [] if numbers is None else [numbers]
         if self._codes:
             parts.append(graph.codes({"": math.nan, **self._codes}, _UNSEEN))
-        return parts[0] if len(parts) == 1 else graph.add("Concat", *parts, axis=1)
+        features = parts[0] if len(parts) == 1 else graph.add("Concat", *parts, axis=1)
+        return graph.add("Cast", self.ensemble.emit(graph, features, len(places)), to=TensorProto.INT64)
 
 
 def _missing_goes_first(node: Any) -> bool:

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 from river import base, compose, linear_model, optim, preprocessing, tree
-from river.tree.nodes.htc_nodes import LeafMajorityClass
+from river.tree.nodes.htc_nodes import LeafMajorityClass, LeafNaiveBayes, LeafNaiveBayesAdaptive
 from river.tree.splitter import TEBSTSplitter
 from river.tree.splitter.nominal_splitter_classif import NominalSplitterClassif
 
@@ -30,17 +30,41 @@ class Categories(base.Transformer):
 
 
 class OrderedTreeClassifier(tree.HoeffdingTreeClassifier):
-    """River's Hoeffding tree with majority leaves, whose category splits do not depend on PYTHONHASHSEED."""
+    """River's Hoeffding tree whose category splits do not depend on PYTHONHASHSEED."""
 
     def _new_leaf(self, initial_stats: Any = None, parent: Any = None) -> Any:
-        depth = 0 if parent is None else parent.depth + 1
-        return _OrderedLeaf(initial_stats or {}, depth, self.splitter)  # type: ignore[no-untyped-call]
+        return _ordered(super()._new_leaf(initial_stats, parent))  # type: ignore[no-untyped-call]
 
 
-class _OrderedLeaf(LeafMajorityClass):
+def _ordered(leaf: Any) -> Any:
+    """A new leaf of River's, which will observe categories in order."""
+    leaf.__class__ = _ORDERED[type(leaf)]
+    return leaf
+
+
+class _Ordered:
     @staticmethod
     def new_nominal_splitter() -> Any:
         return _OrderedSplitter()
+
+
+class _OrderedLeaf(_Ordered, LeafMajorityClass):
+    pass
+
+
+class _OrderedBayesLeaf(_Ordered, LeafNaiveBayes):
+    pass
+
+
+class _OrderedAdaptiveLeaf(_Ordered, LeafNaiveBayesAdaptive):
+    pass
+
+
+_ORDERED: dict[type, type] = {
+    LeafMajorityClass: _OrderedLeaf,
+    LeafNaiveBayes: _OrderedBayesLeaf,
+    LeafNaiveBayesAdaptive: _OrderedAdaptiveLeaf,
+}
 
 
 class _OrderedSplitter(NominalSplitterClassif):
@@ -49,6 +73,12 @@ class _OrderedSplitter(NominalSplitterClassif):
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._att_values: Any = _OrderedSet()
+
+    def cond_proba(self, att_val: Any, target_val: Any) -> float:
+        """River's, but asking does not make an entry for a class that was never seen."""
+        if target_val not in self._att_dist_per_class:
+            return 0.0
+        return float(super().cond_proba(att_val, target_val))  # type: ignore[no-untyped-call]
 
 
 class _OrderedSet(dict[Any, None]):
@@ -84,8 +114,8 @@ def linear(schema: Schema, options: params.LinearSgd) -> Any:
 
 
 def tree_classifier(schema: Schema, options: params.TreeClassifier) -> Any:
-    """A Hoeffding tree that reads features as they are and answers class shares of its leaves."""
-    return OrderedTreeClassifier(leaf_prediction="mc", memory_estimate_period=_NEVER, **msgspec.structs.asdict(options))
+    """A Hoeffding tree that reads features as they are."""
+    return OrderedTreeClassifier(memory_estimate_period=_NEVER, **msgspec.structs.asdict(options))
 
 
 def tree_regressor(schema: Schema, options: params.TreeRegressor) -> Any:

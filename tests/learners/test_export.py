@@ -1,5 +1,6 @@
 """The exporter on River pipelines that a user may bring, and what it refuses."""
 
+import random
 from numbers import Number
 from typing import Any
 
@@ -30,6 +31,8 @@ CLASSIFIERS = [
     linear_model.PAClassifier(C=0.1),
     linear_model.SoftmaxRegression(),
     tree.HoeffdingTreeClassifier(grace_period=25, delta=0.05, leaf_prediction="mc"),
+    tree.HoeffdingTreeClassifier(grace_period=25, delta=0.05, leaf_prediction="nb", nb_threshold=20),
+    tree.HoeffdingTreeClassifier(grace_period=25, delta=0.05, leaf_prediction="nba", max_depth=3),
     tree.HoeffdingTreeClassifier(grace_period=25, delta=0.05, leaf_prediction="mc", binary_split=True),
 ]
 REGRESSORS = [
@@ -230,12 +233,50 @@ def test_what_has_no_exact_equivalent_is_refused_by_name(model: Any, schema: Sch
     assert refused.value.name == part
 
 
-def test_naive_bayes_leaves_are_refused_with_what_to_use() -> None:
-    """River's default leaves look at the row; the error says which do not."""
-    schema = _one_feature("float")
-    learner = _learned(tree.HoeffdingTreeClassifier(), schema, [(1.0,), (2.0,)])
-    with pytest.raises(NotExportable, match='leaf_prediction="nba"; use "mc"'):
-        to_onnx(learner.model, schema)
+@pytest.mark.parametrize(
+    ("splitter", "reason"),
+    [(tree.splitter.HistogramSplitter(), "HistogramSplitter"), (tree.splitter.ExhaustiveSplitter(), "Exhaustive")],
+)
+def test_naive_bayes_leaves_of_other_splitters_are_refused_by_name(splitter: Any, reason: str) -> None:
+    """Only Gaussians have an exact equivalent; majority leaves take any splitter."""
+    data = stream("Phishing")
+    model = tree.HoeffdingTreeClassifier(splitter=splitter, leaf_prediction="nb")
+    learner = OnlineLearner("mine", model, data.schema)
+    for row, label in list(data)[:40]:
+        learner.learn_one(row, label)
+    with pytest.raises(NotExportable, match=f"{reason}.*naive Bayes leaves need Gaussian splitters"):
+        to_onnx(learner.model, data.schema)
+
+
+def test_naive_bayes_leaves_weigh_likelihoods_in_rivers_order() -> None:
+    """Huge terms swallow small ones, in an order that features' absence gives each leaf of its own."""
+    schema = _schema(*(Feature(name, "float", optional=True) for name in "abc"))
+    learner = OnlineLearner("nb", tree.HoeffdingTreeClassifier(leaf_prediction="nb"), schema)
+    rng = random.Random(1)
+    for i in range(60):
+        row = (rng.gauss(0, 1e-7), rng.gauss(i % 2, 1), rng.gauss(0, 1))
+        learner.learn_one((None, *row[1:]) if i < 4 else row, ("false", "true")[i % 2])
+    rows = [(rng.gauss(0, scale), rng.gauss(0, 2), rng.gauss(0, 2)) for scale in (1e-7, 1, 10) for _ in range(200)]
+    session = graph.session(to_onnx(learner.model, schema).SerializeToString())
+    found = compare(learner.score_many(rows), graph.run(session, schema, rows))
+    assert (found.max_abs_difference < 1e-12, found.flips) == (True, 0)
+
+
+@pytest.mark.parametrize("leaves", ["model", "adaptive"])
+def test_regression_leaves_with_models_are_exact(leaves: str) -> None:
+    """Missing numbers too; a categories' leaf model is refused, since River's own raises."""
+    features = tuple(Feature(name, "float", optional=True) for name in "abc")
+    schema, rng = _schema(*features, task="regression"), random.Random(3)
+    model = tree.HoeffdingTreeRegressor(grace_period=25, delta=0.05, tau=0.3, leaf_prediction=leaves)
+    learner = OnlineLearner("tree", model, schema)
+    rows = [tuple(None if rng.random() < 0.1 else rng.uniform(-1, 1) for _ in "abc") for _ in range(800)]
+    for row in rows[:600]:
+        learner.learn_one(row, sum((i + 1) * (x or 0.0) for i, x in enumerate(row)) + (5.0 if (row[0] or 0) > 0 else 0))
+    assert learner.model.n_leaves > 2
+    session = graph.session(to_onnx(learner.model, schema).SerializeToString())
+    assert compare(learner.score_many(rows), graph.run(session, schema, rows)).max_abs_difference < 1e-12
+    with pytest.raises(NotExportable, match="LeafModel"):
+        to_onnx(tree.HoeffdingTreeRegressor(leaf_prediction=leaves), _one_feature("category", "regression"))
 
 
 def test_weights_that_are_not_finite_are_refused() -> None:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from hypothesis import HealthCheck, given, note, settings
+from hypothesis import HealthCheck, assume, given, note, settings
 from hypothesis import strategies as st
 
 from contracts.config import Learner
@@ -13,7 +13,11 @@ from learners.online import LearnerFailed
 from learners.parity import ONLINE_TOLERANCE, parity
 from tests.learners.streams import Row
 
-PARAMS: dict[str, dict[str, Any]] = {"hoeffding_tree": {"grace_period": 5, "delta": 0.5, "tau": 0.9}}
+EAGER = {"grace_period": 5, "delta": 0.5, "tau": 0.9}
+LEARNERS: list[tuple[str, dict[str, Any]]] = [
+    ("linear", {}),
+    *(("hoeffding_tree", {**EAGER, "leaf_prediction": leaves}) for leaves in ("mc", "nb", "nba")),
+]
 
 # Few values, so that ties, repeats and collisions of names and categories are common; and any text at all.
 NAMES = st.sampled_from(["a", "b", "a_b", "a_b_c", "0", "ü ", "numeric", "scores"]) | st.text(min_size=1, max_size=5)
@@ -41,16 +45,19 @@ def streams(draw: st.DrawFn) -> tuple[Schema, list[Row], list[str | float]]:
 
 
 @settings(
-    max_examples=80,
+    max_examples=120,
     derandomize=True,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
-@given(data=streams(), algorithm=st.sampled_from(list(RECIPES["online"])), share=st.floats(0, 1))
-def test_the_graph_answers_what_river_answers_whatever_the_stream(data: Any, algorithm: str, share: float) -> None:
+@given(data=streams(), learner=st.sampled_from(LEARNERS), share=st.floats(0, 1))
+def test_the_graph_answers_what_river_answers_whatever_the_stream(data: Any, learner: Any, share: float) -> None:
     """Any names, types, texts, missing values and categories yet unseen: rounding only, and no label flips."""
     schema, rows, labels = data
-    online = build_online(Learner(algorithm=algorithm, params=PARAMS.get(algorithm, {})), schema)
+    algorithm, params = learner
+    assume(schema.label.task in RECIPES["online"][algorithm])
+    params = {key: value for key, value in params.items() if key != "leaf_prediction" or schema.label.classes}
+    online = build_online(Learner(algorithm=algorithm, params=params), schema)
     try:
         for row, label in list(zip(rows, labels, strict=True))[: int(share * len(rows))]:
             online.learn_one(row, label)
@@ -61,3 +68,8 @@ def test_the_graph_answers_what_river_answers_whatever_the_stream(data: Any, alg
     found = parity(to_onnx(online.model, schema).SerializeToString(), lambda _: scores, schema, rows)
     assert found.max_abs_difference <= ONLINE_TOLERANCE
     assert found.flips == 0
+
+
+def test_every_learner_of_the_catalogue_meets_generated_streams() -> None:
+    """None is forgotten above."""
+    assert {algorithm for algorithm, _ in LEARNERS} == set(RECIPES["online"])
