@@ -1,5 +1,6 @@
 """What every flow of one model works with, opened once at its entry point."""
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,6 +59,8 @@ def read_configuration() -> tuple[Config, Settings]:
 
 
 def place_named(name: str) -> Place:
-    """One model's place, from this process's environment. Raises config.ConfigError."""
+    """One model's place, from this process's environment, for a flow run. Raises config.ConfigError."""
+    for ours in ("flows", "learners", "drift", "registry"):
+        logging.getLogger(ours).setLevel(logging.INFO)  # one line per decision; Prefect shows them with the run
     models, chosen = read_configuration()
     return open_place(name, models.model(name), chosen)

@@ -190,7 +190,10 @@ def _because(seen: Seen, model: Model, crowning: Decision) -> str:
         return ""
     what = "fewer mistakes" if model.loss == "zero_one" else "less loss"
     beaten = crowning.numbers["board"].get("previous")
-    whom = seen.learner(beaten) if isinstance(beaten, int) else "the champion before"
+    whom = "the champion before"
+    if isinstance(beaten, int):
+        is_newer_fit = crowning.version is not None and seen.learner(beaten) == seen.learner(crowning.version)
+        whom = f"version {beaten}" if is_newer_fit else seen.learner(beaten)
     return f"it makes {points(gained[0])} points {what} than {whom} (at least {points(gained[1])})"
 
 

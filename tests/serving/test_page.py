@@ -217,6 +217,16 @@ def test_a_rollback_is_told_as_one(address: str, client: redis.Redis) -> None:
     assert "3.0 points more mistakes than version 1. — Ada" in told
 
 
+def test_a_newer_fit_of_the_same_learner_beats_a_version_not_a_name(address: str, client: redis.Redis) -> None:
+    """Version 4 and version 3 are both called boosting."""
+    scene.play(client)
+    board = Board(champion=4, challengers=(2, 1, 3), previous=3)
+    Releases(client, "phishing").set_board(board)
+    lines = Lines("phishing", client, seq=99)
+    lines.write(time.time(), "promoted", 4, "better", board, numbers={"mean": 0.055, "lower": 0.007})
+    assert "it makes 5.5 points fewer mistakes than version 3 (at least 0.7)." in words(get(address)[1])
+
+
 def test_values_are_told_in_their_own_units(redis_url: str, client: redis.Redis) -> None:
     """A regression model has errors, not mistakes."""
     toml = (
