@@ -3,6 +3,7 @@
 import asyncio
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -26,6 +27,7 @@ from tiltyard.supervisor import Supervisor
 
 _SLOW_PER_S = 1.0
 """Rows per second until everything is up, so that a short stream is not over before anything has learned."""
+_UP_WITHIN_S = 240.0
 _SETTLED_WITHIN_S = 120.0
 
 
@@ -39,10 +41,9 @@ def run(
     began = time.monotonic()
     console = Console()
     chosen = up.settings_for(state, None, port_base)
-    kept = set_aside(chosen.state)
-    if kept:
-        console.print(f"The demo before this one is kept in {kept}.", highlight=False, soft_wrap=True)
     source = sources.stream(stream or demo_config.DEFAULT_STREAM)
+    if kept := set_aside(chosen.state):
+        console.print(f"The demo before this one is kept in {kept}.", highlight=False, soft_wrap=True)
     rate = rate or demo_config.rate_for(source)
     asked = min(limit or demo_config.limit_for(rate), source.length)
     chosen = prepare(chosen, source, rate)
@@ -52,15 +53,18 @@ def run(
         view.introduce()
         with view:
             result = asyncio.run(_replay(source, chosen, supervisor, view, rate, asked))
+            is_interrupted = result.asked < asked
             with up.stopping_on_signals(supervisor) as stop:
-                _settle(chosen, models, view, result, stop)
+                _settle(chosen, models, view, _SETTLED_WITHIN_S / (6 if is_interrupted else 1), stop)
         with up.stopping_on_signals(supervisor) as stop:
             is_default = stream is None and limit is None
-            told = demo_end.summary(chosen, models, source, result, supervisor, asked, is_default, view.note)
+            say = partial(console.print, style="dim", highlight=False)
+            say("Fitting what the answers are compared with ...")
+            told = demo_end.summary(chosen, models, source, result, supervisor, asked, is_default, say)
             told["seconds"] = round(time.monotonic() - began, 1)
             demo_end.write(chosen.state, told)
             demo_page.show(console, told)
-            if not leave and not stop.is_set():
+            if not (leave or is_interrupted or stop.is_set()):
                 console.print(f"\nEverything goes on running; look at {chosen.serving_url}/. Ctrl-C stops it.")
                 stop.wait()
             console.print("Stopping ...")
@@ -120,20 +124,20 @@ async def _pace(replay: Replay, supervisor: Supervisor, view: View, rate: float)
     while not replay.result.answered:
         await asyncio.sleep(0.05)
     view.note("The first question was answered.")
-    while not supervisor.is_ready("flows"):
+    deadline = time.monotonic() + _UP_WITHIN_S
+    while not supervisor.is_ready("flows") and time.monotonic() < deadline:
         await asyncio.sleep(0.2)
-    view.note(f"Everything is up: {rate:g} rows a second from now on.")
+    ready = "Everything is up" if supervisor.is_ready("flows") else "The flows are still not up"
+    view.note(f"{ready}: {rate:g} rows a second from now on.")
     replay.rate = rate
 
 
-def _settle(chosen: Settings, models: Config, view: View, result: Result, stop: threading.Event) -> None:
+def _settle(chosen: Settings, models: Config, view: View, within_s: float, stop: threading.Event) -> None:
     """Waits, within limits, until what was accepted is learned, matured, logged and decided."""
-    if not result.answered:
-        return
-    view.note("Every row is asked. Waiting until the last labels are learned, counted and logged.")
+    view.note("Waiting until the last labels are learned, counted and logged.")
     name, model = next(iter(models.models.items()))
     log = Log(chosen.log_folder, name, model.schema)
-    deadline = time.monotonic() + _SETTLED_WITHIN_S
+    deadline = time.monotonic() + within_s
     with streams.connect(chosen.redis_url) as client:
         while not stop.is_set() and time.monotonic() < deadline:
             try:

@@ -69,7 +69,7 @@ def _events(told: dict[str, Any]) -> list[str]:
     if not told["promotions"]:
         lines.append("Evidence has decided no promotion.")
     answered = (f"{one['n']:,} by version {version} ({one['learner']})" for version, one in told["versions"].items())
-    lines.append(f"{told['predictions']:,} answers: {', '.join(answered)}")
+    lines.append(f"{told['predictions']:,} answers{': ' if told['versions'] else ''}{', '.join(answered)}")
     if delay := told["label_delay_s"]:
         lines.append(f"labels came {delay['median']:.1f} s after the question (median), {delay['p99']:.1f} s (99 %)")
     latency = told["replay"]["latency_ms"]
