@@ -25,7 +25,7 @@ from learners.parity import parity
 from tests.learners.streams import STREAMS, Stream, learners, stream
 from tests.learners.test_shared_streams import FOLDER, shared
 
-SHARED = {"elec2": "binary", "nycflights13_delay15": "binary", "bike_sharing_hourly_reg": "regression"}
+SHARED = ("elec2", "nycflights13_delay15", "bike_sharing_hourly_reg")
 
 
 def main(rows: int = 20_000) -> None:
@@ -36,11 +36,11 @@ def main(rows: int = 20_000) -> None:
         table.add_column(column)
     for column in ("rows", "max diff", "flips", "export ms", "kB", "ORT us/row", "itself us/row", "ratio"):
         table.add_column(column, justify="right")
-    present = {name: task for name, task in SHARED.items() if (FOLDER / f"{name}.csv.gz").exists()}
-    for name, task in {**STREAMS, **present}.items():
+    present = [name for name in SHARED if (FOLDER / f"{name}.csv.gz").exists()]
+    for name in [*STREAMS, *present]:
         data = shared(name, rows) if name in SHARED else stream(name)
         for kind in ("online", "batch"):
-            for learner in learners(kind, task):
+            for learner in learners(kind, data.schema.label.task, bool(data.schema.categorical_names)):
                 table.add_row(f"{kind} {learner.algorithm}", name, *_measured(learner, data))
                 print(f"{kind} {learner.algorithm} on {name}", file=sys.stderr)
     Console(width=160).print(table)

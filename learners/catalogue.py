@@ -23,8 +23,10 @@ class Recipe:
 
     params: type[msgspec.Struct]
     build: str
+    numbers_only: bool = False
 
 
+_BAYES = Recipe(params.GaussianBayes, "gaussian", numbers_only=True)
 _TREE = Recipe(params.TreeClassifier, "tree_classifier")
 _BOOSTING = Recipe(params.Boosting, "boosting_classifier")
 _LOGISTIC = Recipe(params.Logistic, "logistic")
@@ -36,6 +38,7 @@ RECIPES: dict[Kind, dict[str, dict[Task, Recipe]]] = {
             "multiclass": Recipe(params.SoftmaxSgd, "softmax"),
             "regression": Recipe(params.LinearSgd, "linear"),
         },
+        "naive_bayes": {"binary": _BAYES, "multiclass": _BAYES},
         "hoeffding_tree": {
             "binary": _TREE,
             "multiclass": _TREE,
@@ -63,7 +66,7 @@ def build_online(learner: Learner, schema: Schema, name: str = "") -> "OnlineLea
     from learners import zoo
     from learners.online import OnlineLearner
 
-    recipe = _recipe(learner, schema.label.task, "online")
+    recipe = _recipe(learner, schema, "online")
     model = getattr(zoo, recipe.build)(schema, _params(learner, recipe))
     return OnlineLearner(name or learner.algorithm, model, schema)
 
@@ -72,7 +75,7 @@ def build_batch(learner: Learner, schema: Schema, seed: int | None = None) -> An
     """An unfitted scikit-learn pipeline for `batch_zoo.table`; `seed` replaces the learner's. Raises ConfigError."""
     from learners import batch_zoo
 
-    recipe = _recipe(learner, schema.label.task, "batch")
+    recipe = _recipe(learner, schema, "batch")
     build = getattr(batch_zoo, recipe.build)
     return build(schema, _params(learner, recipe), learner.seed if seed is None else seed)
 
@@ -81,13 +84,13 @@ def check(model: Model) -> None:
     """Raises ConfigError, naming the key, when a learner of the model cannot be built."""
     for name, learner in model.learners.items():
         try:
-            _params(learner, _recipe(learner, model.label.task, learner.kind))
+            _params(learner, _recipe(learner, model.schema, learner.kind))
         except ConfigError as error:
             raise ConfigError(f"learners.{name}.{error}") from None
 
 
-def _recipe(learner: Learner, task: Task, kind: Kind) -> Recipe:
-    name, other = learner.algorithm, "batch" if kind == "online" else "online"
+def _recipe(learner: Learner, schema: Schema, kind: Kind) -> Recipe:
+    task, name, other = schema.label.task, learner.algorithm, "batch" if kind == "online" else "online"
     if learner.kind != kind:
         raise ConfigError(f'kind: "{name}" is configured as {learner.kind}, not {kind}')
     known = RECIPES[kind]
@@ -97,7 +100,13 @@ def _recipe(learner: Learner, task: Task, kind: Kind) -> Recipe:
         raise ConfigError(f'algorithm: there is no {kind} "{name}"{_nearest(name, known)}')
     if task not in known[name]:
         raise ConfigError(f'algorithm: "{name}" does not fit a {task} label; it fits {", ".join(known[name])}')
-    return known[name][task]
+    recipe = known[name][task]
+    if recipe.numbers_only and schema.categorical_names:
+        category = schema.categorical_names[0]
+        raise ConfigError(
+            f'algorithm: "{name}" reads numbers only, and "{category}" is a category; a "hoeffding_tree" reads both'
+        )
+    return recipe
 
 
 def _params(learner: Learner, recipe: Recipe) -> msgspec.Struct:

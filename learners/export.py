@@ -15,15 +15,15 @@ from typing import Any
 
 import numpy as np
 import onnx
-from river import linear_model, optim, preprocessing, tree
+from river import linear_model, naive_bayes, optim, preprocessing, tree
 from river.compose import Pipeline
 
 from contracts.schema import Schema
-from learners import leaves, trees, zoo
+from learners import bayes, leaves, trees, zoo
 from learners.frame import Frame, NotExportable
 from learners.graph import Graph
 from learners.linear import linear
-from learners.online import class_keys
+from learners.online import class_keys, class_scores
 from learners.transformers import transform
 
 __all__ = ["NotExportable", "supported", "to_onnx", "weights"]
@@ -126,6 +126,20 @@ def _only(frame: Frame, scores: str) -> str:
     return frame.graph.add("Squeeze", scores, frame.graph.constant([1], np.int64))
 
 
+def _naive_bayes(emit: Callable[[Any, Frame], str]) -> Callable[[Any, Frame], str]:
+    def classifier(model: Any, frame: Frame) -> str:
+        _expect(model, frame, "binary", "multiclass")
+        label = frame.graph.schema.label
+        stranger = next((key for key in model.class_counts if key not in class_keys(label)), None)
+        if stranger is not None:
+            raise NotExportable(type(model).__name__, f'it learned the class "{stranger}", which the schema lacks')
+        if not model.class_counts:
+            return frame.graph.constant_scores(frame.graph.weight("before", class_scores({}, label)))
+        return emit(model, frame)
+
+    return classifier
+
+
 _ESTIMATORS: dict[type, Callable[[Any, Frame], str]] = {
     linear_model.LogisticRegression: _logistic,
     linear_model.Perceptron: _logistic,
@@ -134,6 +148,10 @@ _ESTIMATORS: dict[type, Callable[[Any, Frame], str]] = {
     linear_model.LinearRegression: _regression,
     linear_model.PARegressor: _regression,
     preprocessing.TargetStandardScaler: _standard_target,
+    naive_bayes.GaussianNB: _naive_bayes(bayes.gaussian),
+    naive_bayes.BernoulliNB: _naive_bayes(bayes.bernoulli),
+    naive_bayes.MultinomialNB: _naive_bayes(bayes.multinomial),
+    naive_bayes.ComplementNB: _naive_bayes(bayes.complement),
     tree.HoeffdingTreeClassifier: _tree_classifier,
     zoo.OrderedTreeClassifier: _tree_classifier,
     tree.HoeffdingTreeRegressor: _tree_regressor,

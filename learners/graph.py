@@ -83,6 +83,13 @@ class Graph:
         rows = self.add("Shape", "numeric" if self.schema.numeric_at else "categorical", start=0, end=1)
         return self.add("Expand", tensor, self.add("Concat", rows, self.constant([width], np.int64), axis=0))
 
+    def normalised(self, votes: str, axis: int) -> str:
+        """exp(votes - log(sum(exp(votes)))) along an axis, in the steps in which River computes it."""
+        axes = self.constant([axis], np.int64)
+        highest = self.add("ReduceMax", votes, axes)
+        total = self.add("ReduceSum", self.add("Exp", self.add("Sub", votes, highest)), axes)
+        return self.add("Exp", self.add("Sub", votes, self.add("Add", highest, self.add("Log", total))))
+
     def finish(self, scores: str, producer: str) -> onnx.ModelProto:
         """The model whose output `scores` is the given double tensor [n, k]."""
         self._nodes.append(helper.make_node("Identity", [scores], ["scores"]))

@@ -100,7 +100,7 @@ class _NaiveBayes:
         terms = graph.add("Concat", self._leaves.look_up("priors", self._priors()), terms, axis=2)
         sums = graph.add("CumSum", terms, graph.constant(2, np.int64))  # ReduceSum has an order of its own
         votes = graph.add("Gather", sums, graph.constant(-1, np.int64), axis=2)
-        return normalised(graph, votes, 2)
+        return graph.normalised(votes, 2)
 
     def _classes(self, leaf: Any) -> Iterable[tuple[int, Any]]:
         """The columns and classes whose likelihoods River looks at: a weight of 0 or less is a vote of 0."""
@@ -204,14 +204,6 @@ def _text_shares(leaf: Any, name: str, key: Any) -> Iterable[tuple[str, float]]:
     counts = {} if splitter is None else splitter._att_dist_per_class.get(key, {})
     total = sum(counts.values())
     return ((value, weight / total) for value, weight in counts.items() if total and weight / total > 0)
-
-
-def normalised(graph: Any, votes: str, axis: int) -> str:
-    """exp(votes - log(sum(exp(votes)))) along an axis, as River computes it."""
-    axes = graph.constant([axis], np.int64)
-    highest = graph.add("ReduceMax", votes, axes)
-    total = graph.add("ReduceSum", graph.add("Exp", graph.add("Sub", votes, highest)), axes)
-    return str(graph.add("Exp", graph.add("Sub", votes, graph.add("Add", highest, graph.add("Log", total)))))
 
 
 def _is_model(leaf: Any) -> bool:

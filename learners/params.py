@@ -41,6 +41,10 @@ class LinearSgd(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     bike sharing stream; 1 gives 91, 4 gives 98."""
 
 
+class GaussianBayes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Nothing to set."""
+
+
 class Tree(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """River's defaults, but for the depth, which keeps recursion (pickle, export) within Python's limit."""
 

@@ -4,7 +4,7 @@ from numbers import Number
 from typing import Any
 
 import msgspec
-from river import base, compose, linear_model, optim, preprocessing, tree
+from river import base, compose, linear_model, naive_bayes, optim, preprocessing, tree
 from river.tree.nodes.htc_nodes import LeafMajorityClass, LeafNaiveBayes, LeafNaiveBayesAdaptive
 from river.tree.splitter import TEBSTSplitter
 from river.tree.splitter.nominal_splitter_classif import NominalSplitterClassif
@@ -111,6 +111,11 @@ def linear(schema: Schema, options: params.LinearSgd) -> Any:
         clip_gradient=options.clip_gradient,
     )
     return _standardised(schema) | preprocessing.TargetStandardScaler(model)
+
+
+def gaussian(schema: Schema, options: params.GaussianBayes) -> Any:
+    """A Gaussian for each number and class."""
+    return naive_bayes.GaussianNB()  # type: ignore[no-untyped-call]
 
 
 def tree_classifier(schema: Schema, options: params.TreeClassifier) -> Any:

@@ -10,7 +10,7 @@ from river import datasets
 
 from contracts.config import Learner
 from contracts.schema import Feature, Label, Schema, Task, Value, class_text
-from learners.catalogue import RECIPES
+from learners.catalogue import RECIPES, Recipe
 
 Row = tuple[Value, ...]
 
@@ -31,9 +31,10 @@ class Stream:
         return zip(self.rows, self.labels, strict=True)
 
 
-def learners(kind: str, task: str) -> list[Learner]:
-    """Every learner of the catalogue that fits."""
-    names = [name for name, recipes in RECIPES[kind].items() if task in recipes]  # type: ignore[index]
+def learners(kind: str, task: Task, categories: bool) -> list[Learner]:
+    """Every learner of the catalogue that fits, where some features are categories."""
+    recipes: dict[str, dict[Task, Recipe]] = RECIPES[kind]  # type: ignore[index]
+    names = [name for name, of in recipes.items() if task in of and not (categories and of[task].numbers_only)]
     return [Learner(algorithm=name, kind=kind, params=EAGER.get(name, {})) for name in names]  # type: ignore[arg-type]
 
 
@@ -107,7 +108,7 @@ def stream(name: str) -> Stream:
 
 def cases(kind: str) -> list[Any]:
     """(learner, stream name) for each that fit, for parametrize."""
-    return [(learner, name) for name, task in STREAMS.items() for learner in learners(kind, task)]
+    return [(learner, name) for name, task in STREAMS.items() for learner in learners(kind, task, name in MIXED)]
 
 
 def case_id(value: Any) -> str:

@@ -30,6 +30,8 @@ CLASSIFIERS = [
     linear_model.Perceptron(),
     linear_model.PAClassifier(C=0.1),
     linear_model.SoftmaxRegression(),
+    naive_bayes.BernoulliNB(),
+    naive_bayes.BernoulliNB(alpha=0.1, true_threshold=0.5),
     tree.HoeffdingTreeClassifier(grace_period=25, delta=0.05, leaf_prediction="mc"),
     tree.HoeffdingTreeClassifier(grace_period=25, delta=0.05, leaf_prediction="nb", nb_threshold=20),
     tree.HoeffdingTreeClassifier(grace_period=25, delta=0.05, leaf_prediction="nba", max_depth=3),
@@ -127,6 +129,21 @@ def test_selected_and_discarded_features_are_exact() -> None:
     assert compare(learner.score_many(rows), graph.run(session, schema, rows)).max_abs_difference < 1e-12
 
 
+@pytest.mark.parametrize("model", [naive_bayes.MultinomialNB(alpha=0.5), naive_bayes.ComplementNB()], ids=name_of)
+def test_naive_bayes_of_frequencies_is_exact(model: Any) -> None:
+    """Scaled to [0, 1], some missing; with a feature and a class that were never seen."""
+    data = stream("ImageSegments")
+    assert differs(preprocessing.MinMaxScaler() | model.clone(), data) < 1e-9
+    schema = Schema(tuple(Feature(name, "int", True) for name in "abc"), Label("multiclass", ("u", "v", "never")))
+    learner = OnlineLearner("nb", model.clone(), schema)
+    rng = random.Random(5)
+    for i in range(50):
+        learner.learn_one((rng.randrange(1, 4), None if i % 3 else rng.randrange(1, 9), None), "uv"[i % 2])
+    rows = [(i % 4, i % 3 or None, i % 2) for i in range(12)]
+    session = graph.session(to_onnx(learner.model, schema).SerializeToString())
+    assert compare(learner.score_many(rows), graph.run(session, schema, rows)).max_abs_difference < 1e-12
+
+
 def test_types_are_selected_as_python_sees_them() -> None:
     """bool is an int to SelectType, and a float is not."""
     schema = _schema(Feature("x", "float"), Feature("n", "int"), Feature("b", "bool"))
@@ -201,8 +218,22 @@ def _one_feature(kind: Any, task: Any = "binary") -> Schema:
     return _schema(Feature("x", kind, optional=True), task=task)
 
 
+def _known(model: Any, x: float = 1.0, y: Any = True) -> Any:
+    model.learn_one({"x": x}, y)
+    return model
+
+
 REFUSED = [
-    (naive_bayes.GaussianNB(), _one_feature("float"), "GaussianNB", "known estimators are"),
+    (linear_model.ALMAClassifier(), _one_feature("float"), "ALMAClassifier", "known estimators are"),
+    (_known(naive_bayes.GaussianNB()), _one_feature("category"), "GaussianNB", "select the numbers first"),
+    (
+        zoo.Categories() | _known(naive_bayes.MultinomialNB()),
+        _one_feature("category"),
+        "MultinomialNB",
+        "a category never seen",
+    ),
+    (_known(naive_bayes.MultinomialNB(), x=-1.0), _one_feature("float"), "MultinomialNB", "not positive"),
+    (_known(naive_bayes.GaussianNB(), y="other"), _one_feature("float"), "GaussianNB", 'the class "other"'),
     (preprocessing.RobustScaler() | linear_model.Perceptron(), _one_feature("float"), "RobustScaler", "transformers"),
     (preprocessing.StandardScaler() | linear_model.Perceptron(), _one_feature("category"), "StandardScaler", "text"),
     (linear_model.Perceptron(), _one_feature("category"), "Perceptron", 'text feature "x"'),
