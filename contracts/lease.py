@@ -1,6 +1,7 @@
 """A lease in Redis: at most one holder per name, lost by silence, renewed by use."""
 
 import secrets
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -49,7 +50,11 @@ class Lease:
 
 @contextmanager
 def held(client: redis.Redis, model: str, name: str, hold_s: float = 15.0, wait_s: float = 0.0) -> Iterator[Lease]:
-    """A lease for the length of a block, waiting up to `wait_s` for another holder. Raises LeaseTaken."""
+    """A lease for the length of a block, waiting up to `wait_s` for another holder. Raises LeaseTaken.
+
+    It is renewed beside the block, so that it ends with the process and not with a slow step. Before writing what only
+    one may write, the holder calls `renew` all the same: a process that was suspended may have lost it.
+    """
     lease, deadline = Lease(client, model, name, hold_s), time.monotonic() + wait_s
     while True:
         try:
@@ -59,7 +64,24 @@ def held(client: redis.Redis, model: str, name: str, hold_s: float = 15.0, wait_
             if time.monotonic() >= deadline:
                 raise
             time.sleep(0.02)
+    over = threading.Event()
+    keeper = threading.Thread(target=_keep, args=(lease, over), name=f"lease {name}", daemon=True)
+    keeper.start()
     try:
         yield lease
     finally:
+        over.set()
+        keeper.join()
         lease.release()
+
+
+def _keep(lease: Lease, over: threading.Event) -> None:
+    """Renews while its holder works, however long one step takes; ends when the lease is lost, and the holder's own
+    `renew` will say so."""
+    while not over.wait(lease.hold_s / 3):
+        try:
+            lease.renew()
+        except LeaseLost:
+            return
+        except redis.RedisError:
+            continue  # away for a moment; the lease runs out if it stays away

@@ -32,7 +32,7 @@ def promote(model: str) -> list[str]:
     """
     place = place_named(model)
     try:
-        with held(place.client, model, "promote", hold_s=120):
+        with held(place.client, model, "promote"):
             done = decide_roles(place, time.time())
     except LeaseTaken as error:
         return [str(error)]

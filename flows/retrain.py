@@ -36,7 +36,7 @@ def retrain(model: str, learner: str | None = None, window_rows: int | None = No
     """
     place = place_named(model)
     try:
-        with held(place.client, model, "retrain", hold_s=3600):
+        with held(place.client, model, "retrain"):
             lines = fit_all(place, learner, window_rows)
     except LeaseTaken as error:
         return [str(error)]

@@ -25,7 +25,7 @@ def watch(model: str) -> str:
     """
     place = place_named(model)
     try:
-        with held(place.client, model, "watch", hold_s=600):
+        with held(place.client, model, "watch"):
             facts = look(place, time.time())
     except (LeaseTaken, windows.TooFewRows) as error:
         log.info("no report model=%s reason=%s", model, error)

@@ -127,3 +127,14 @@ def test_a_lease_has_one_holder_until_it_is_released_or_runs_out(client: redis.R
         first.renew()
     first.release()
     second.renew()
+
+
+def test_a_lease_outlives_a_step_that_is_longer_than_it(client: redis.Redis) -> None:
+    """It is kept beside the work, and free at once when the work is done."""
+    with lease.held(client, "m", "learn", hold_s=0.3) as mine:
+        time.sleep(1)
+        with pytest.raises(lease.LeaseTaken), lease.held(client, "m", "learn"):
+            pass
+        mine.renew()
+    with lease.held(client, "m", "learn"):
+        pass
