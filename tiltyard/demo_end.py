@@ -47,7 +47,7 @@ def summary(
         added = {source: kept.added(source) for source in ("predictions", "shadows", "feedback")}
         names = _names(Releases(client, name), learn)
     try:
-        compared = worth.compare(log, model, names, say)
+        compared = worth.compare(log, model, names)
         versions = worth.by_version(log, names)
     except (CannotFit, ValueError) as error:
         say(f"Nothing can be compared: {error}")

@@ -4,7 +4,7 @@ Everything is computed from the durable log and the ledger. Versions are judged 
 question. The two baselines are fitted here, on labels that had come back by the moment of fitting.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -57,7 +57,7 @@ class Compared:
     learners: tuple[Line, ...]
 
 
-def compare(log: Log, model: Model, names: dict[int, str], progress: Callable[[str], None]) -> Compared:
+def compare(log: Log, model: Model, names: dict[int, str]) -> Compared:
     """The comparison over all labelled predictions in the log; `names` are the learners of versions.
 
     Raises learners.batch.CannotFit, and ValueError when the log is empty.
@@ -69,8 +69,8 @@ def compare(log: Log, model: Model, names: dict[int, str], progress: Callable[[s
     bounds = tuple(int(at) for at in np.linspace(0, len(examples), STRETCHES + 1))
     known_at = _known_at(log, examples)
     every = max(model.retrain.min_rows, len(examples) // _REFITS)
-    frozen, _ = _fitted(model, log.schema, examples, known_at, quality, every=None, progress=progress)
-    nightly, refits = _fitted(model, log.schema, examples, known_at, quality, every=every, progress=progress)
+    frozen, _ = _fitted(model, log.schema, examples, known_at, quality, every=None)
+    nightly, refits = _fitted(model, log.schema, examples, known_at, quality, every=every)
     return Compared(
         measure="mean absolute error" if log.schema.label.is_regression else "accuracy",
         rows=len(examples),
@@ -163,7 +163,6 @@ def _fitted(
     quality: _Quality,
     *,
     every: int | None,
-    progress: Callable[[str], None],
 ) -> tuple[Floats, int]:
     """Quality of a batch learner fitted once, or every so many labels; before its first fit the prior answers."""
     learner = next(iter(model.learners_of("batch").values()))
@@ -186,7 +185,7 @@ def _fitted(
             [examples.labels[i] for i in window],
             learner.seed,
             1e-9,  # one row held out, the least: the baselines get every label that there is
-            progress,
+            lambda text: None,
         )
         result[at] = quality.of(at, fitted.scores([examples.rows[i] for i in at]))
         refits += 1

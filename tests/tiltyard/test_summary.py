@@ -51,7 +51,7 @@ def _scores(label: Label, truth: object) -> tuple[tuple[float, ...], tuple[float
 
 
 def compare(log: Log, model: Model) -> summary.Compared:
-    return summary.compare(log, model, {1: "linear", 2: "tree", 3: "tree"}, lambda text: None)
+    return summary.compare(log, model, {1: "linear", 2: "tree", 3: "tree"})
 
 
 def test_served_answers_and_learners_are_judged_by_scores_as_logged(tmp_path: Path, model: Model) -> None:
