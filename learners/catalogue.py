@@ -28,6 +28,7 @@ class Recipe:
 
 _BAYES = Recipe(params.GaussianBayes, "gaussian", numbers_only=True)
 _TREE = Recipe(params.TreeClassifier, "tree_classifier")
+_FOREST = Recipe(params.ForestClassifier, "forest_classifier")
 _BOOSTING = Recipe(params.Boosting, "boosting_classifier")
 _LOGISTIC = Recipe(params.Logistic, "logistic")
 
@@ -43,6 +44,11 @@ RECIPES: dict[Kind, dict[str, dict[Task, Recipe]]] = {
             "binary": _TREE,
             "multiclass": _TREE,
             "regression": Recipe(params.TreeRegressor, "tree_regressor"),
+        },
+        "adaptive_random_forest": {
+            "binary": _FOREST,
+            "multiclass": _FOREST,
+            "regression": Recipe(params.ForestRegressor, "forest_regressor"),
         },
     },
     "batch": {
@@ -67,7 +73,7 @@ def build_online(learner: Learner, schema: Schema, name: str = "") -> "OnlineLea
     from learners.online import OnlineLearner
 
     recipe = _recipe(learner, schema, "online")
-    model = getattr(zoo, recipe.build)(schema, _params(learner, recipe))
+    model = getattr(zoo, recipe.build)(schema, _params(learner, recipe), learner.seed)
     return OnlineLearner(name or learner.algorithm, model, schema)
 
 

@@ -10,16 +10,16 @@ order of summation: below 1e-12 of the sum's largest term.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 import onnx
-from river import linear_model, naive_bayes, optim, preprocessing, tree
+from river import ensemble, forest, linear_model, naive_bayes, optim, preprocessing, tree
 from river.compose import Pipeline
 
 from contracts.schema import Schema
-from learners import bayes, leaves, trees, zoo
+from learners import bayes, forests, leaves, trees, zoo
 from learners.frame import Frame, NotExportable
 from learners.graph import Graph
 from learners.linear import linear
@@ -36,7 +36,7 @@ def to_onnx(model: Any, schema: Schema) -> onnx.ModelProto:
     overridable initializers. Raises NotExportable, naming the part that has no exact equivalent.
     """
     graph = Graph(schema)
-    return graph.finish(_emit(model, Frame.of_inputs(graph)), type(model).__name__)
+    return graph.finish(_emit(model, Frame.of_inputs(graph), alone=True), type(model).__name__)
 
 
 def weights(model: Any, schema: Schema) -> dict[str, np.ndarray]:
@@ -45,7 +45,7 @@ def weights(model: Any, schema: Schema) -> dict[str, np.ndarray]:
     A session of an earlier export accepts them as inputs where all shapes are equal and no category or split is new.
     """
     graph = Graph(schema)
-    _emit(model, Frame.of_inputs(graph))
+    _emit(model, Frame.of_inputs(graph), alone=True)
     return graph.weights
 
 
@@ -54,7 +54,8 @@ def supported() -> tuple[str, ...]:
     return tuple(sorted(kind.__name__ for kind in _ESTIMATORS))
 
 
-def _emit(model: Any, frame: Frame) -> str:
+def _emit(model: Any, frame: Frame, alone: bool) -> str:
+    """Scores [n, k]. Where there is no opinion, a model that is `alone` answers equal probabilities, else zeros."""
     if type(model) is Pipeline:
         *steps, model = model.steps.values()
         for step in steps:
@@ -62,7 +63,17 @@ def _emit(model: Any, frame: Frame) -> str:
     emit = _ESTIMATORS.get(type(model))
     if emit is None:
         raise NotExportable(type(model).__name__, f"known estimators are {', '.join(supported())}")
-    return emit(model, frame)
+    return emit(model, frame, alone)
+
+
+def _member(model: Any, frame: Frame) -> str:
+    return _emit(model, frame, alone=False)
+
+
+def _nothing(frame: Frame, alone: bool) -> str:
+    label = frame.graph.schema.label
+    scores = class_scores({}, label) if alone else (0.0,) * label.width
+    return frame.graph.constant_scores(frame.graph.weight("before", scores))
 
 
 def _expect(model: Any, frame: Frame, *tasks: str) -> None:
@@ -71,7 +82,14 @@ def _expect(model: Any, frame: Frame, *tasks: str) -> None:
         raise NotExportable(type(model).__name__, f"it does not answer a {task} label")
 
 
-def _logistic(model: Any, frame: Frame) -> str:
+def _expect_classes(model: Any, frame: Frame, classes: Iterable[Any]) -> None:
+    keys = class_keys(frame.graph.schema.label)
+    stranger = next((key for key in classes if key not in keys), None)
+    if stranger is not None:
+        raise NotExportable(type(model).__name__, f'it learned the class "{stranger}", which the schema lacks')
+
+
+def _logistic(model: Any, frame: Frame, alone: bool) -> str:
     """Both classes as logistic functions of the same sum with opposite signs."""
     _expect(model, frame, "binary")
     positive, bias = _coefficients(model)
@@ -79,18 +97,18 @@ def _logistic(model: Any, frame: Frame) -> str:
     return frame.graph.add("Sigmoid", linear(type(model).__name__, frame, [negative, positive], [-bias, bias]))
 
 
-def _softmax(model: Any, frame: Frame) -> str:
+def _softmax(model: Any, frame: Frame, alone: bool) -> str:
     _expect(model, frame, "binary", "multiclass")
     keys = class_keys(frame.graph.schema.label)
-    stranger = next((key for key in model.weights if key not in keys), None)
-    if stranger is not None:
-        raise NotExportable("SoftmaxRegression", f'it learned the class "{stranger}", which the schema lacks')
+    _expect_classes(model, frame, model.weights)
+    if not model.weights and not alone:
+        return _nothing(frame, alone)
     bias = [0.0 if key in model.weights or not model.weights else -math.inf for key in keys]
     columns = [model.weights.get(key, {}) for key in keys]
     return frame.graph.add("Softmax", linear("SoftmaxRegression", frame, columns, bias), axis=1)
 
 
-def _regression(model: Any, frame: Frame) -> str:
+def _regression(model: Any, frame: Frame, alone: bool) -> str:
     _expect(model, frame, "regression")
     column, bias = _coefficients(model)
     value = linear(type(model).__name__, frame, [column], [bias])
@@ -103,20 +121,20 @@ def _coefficients(model: Any) -> tuple[dict[Any, float], float]:
     return dict(model.weights), float(model.intercept)
 
 
-def _standard_target(model: Any, frame: Frame) -> str:
+def _standard_target(model: Any, frame: Frame, alone: bool) -> str:
     """River's inverse: the regressor's answer in standard deviations, about the mean."""
-    value = _emit(model.regressor, frame)
+    value = _emit(model.regressor, frame, alone)
     spread = frame.graph.weight("target_spread", model.var.get() ** 0.5)
     shift = frame.graph.weight("target_shift", model.var.mean.get())
     return frame.graph.add("Add", frame.graph.add("Mul", value, spread), shift)
 
 
-def _tree_classifier(model: Any, frame: Frame) -> str:
+def _tree_classifier(model: Any, frame: Frame, alone: bool) -> str:
     _expect(model, frame, "binary", "multiclass")
-    return _only(frame, leaves.classes(trees.leaves(frame, [model._root]), model, alone=True))
+    return _only(frame, leaves.classes(trees.leaves(frame, [model._root]), model, alone))
 
 
-def _tree_regressor(model: Any, frame: Frame) -> str:
+def _tree_regressor(model: Any, frame: Frame, alone: bool) -> str:
     _expect(model, frame, "regression")
     return leaves.values(trees.leaves(frame, [model._root]), model)
 
@@ -126,21 +144,38 @@ def _only(frame: Frame, scores: str) -> str:
     return frame.graph.add("Squeeze", scores, frame.graph.constant([1], np.int64))
 
 
-def _naive_bayes(emit: Callable[[Any, Frame], str]) -> Callable[[Any, Frame], str]:
-    def classifier(model: Any, frame: Frame) -> str:
+def _naive_bayes(emit: Callable[[Any, Frame], str]) -> "Exporter":
+    def classifier(model: Any, frame: Frame, alone: bool) -> str:
         _expect(model, frame, "binary", "multiclass")
-        label = frame.graph.schema.label
-        stranger = next((key for key in model.class_counts if key not in class_keys(label)), None)
-        if stranger is not None:
-            raise NotExportable(type(model).__name__, f'it learned the class "{stranger}", which the schema lacks')
-        if not model.class_counts:
-            return frame.graph.constant_scores(frame.graph.weight("before", class_scores({}, label)))
-        return emit(model, frame)
+        _expect_classes(model, frame, model.class_counts)
+        return emit(model, frame) if model.class_counts else _nothing(frame, alone)
 
     return classifier
 
 
-_ESTIMATORS: dict[type, Callable[[Any, Frame], str]] = {
+def _classifiers(emit: Callable[[Any, Frame, forests.Emit, bool], str]) -> "Exporter":
+    def classifier(model: Any, frame: Frame, alone: bool) -> str:
+        _expect(model, frame, "binary", "multiclass")
+        return emit(model, frame, _member, alone)
+
+    return classifier
+
+
+def _regressors(emit: Callable[[Any, Frame, forests.Emit], str]) -> "Exporter":
+    def regressor(model: Any, frame: Frame, alone: bool) -> str:
+        _expect(model, frame, "regression")
+        return emit(model, frame, _member)
+
+    return regressor
+
+
+Exporter = Callable[[Any, Frame, bool], str]
+_PLAIN: dict[type, Exporter] = {
+    kind: _tree_regressor if issubclass(kind, tree.HoeffdingTreeRegressor) else _tree_classifier for kind in trees.PLAIN
+}
+
+_ESTIMATORS: dict[type, Exporter] = {
+    **_PLAIN,
     linear_model.LogisticRegression: _logistic,
     linear_model.Perceptron: _logistic,
     linear_model.PAClassifier: _logistic,
@@ -152,7 +187,14 @@ _ESTIMATORS: dict[type, Callable[[Any, Frame], str]] = {
     naive_bayes.BernoulliNB: _naive_bayes(bayes.bernoulli),
     naive_bayes.MultinomialNB: _naive_bayes(bayes.multinomial),
     naive_bayes.ComplementNB: _naive_bayes(bayes.complement),
-    tree.HoeffdingTreeClassifier: _tree_classifier,
-    zoo.OrderedTreeClassifier: _tree_classifier,
-    tree.HoeffdingTreeRegressor: _tree_regressor,
+    forest.ARFClassifier: _classifiers(forests.forest_classifier),
+    zoo.OrderedForestClassifier: _classifiers(forests.forest_classifier),
+    forest.ARFRegressor: _regressors(forests.forest_regressor),
+    ensemble.SRPClassifier: _classifiers(forests.patches_classifier),
+    ensemble.BaggingClassifier: _classifiers(forests.bagging_classifier),
+    ensemble.ADWINBaggingClassifier: _classifiers(forests.bagging_classifier),
+    ensemble.LeveragingBaggingClassifier: _classifiers(forests.bagging_classifier),
+    ensemble.BaggingRegressor: _regressors(forests.bagging_regressor),
+    ensemble.AdaBoostClassifier: _classifiers(forests.boosting_classifier),
+    ensemble.ADWINBoostingClassifier: _classifiers(forests.boosting_classifier),
 }

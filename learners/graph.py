@@ -83,6 +83,12 @@ class Graph:
         rows = self.add("Shape", "numeric" if self.schema.numeric_at else "categorical", start=0, end=1)
         return self.add("Expand", tensor, self.add("Concat", rows, self.constant([width], np.int64), axis=0))
 
+    def ordered(self, values: str, width: int) -> str:
+        """[n, width]: each row's values from high to low."""
+        output = self.add("TopK", values, self.constant([width], np.int64))
+        self._nodes[-1].output.append(f"{output}_at")
+        return output
+
     def normalised(self, votes: str, axis: int) -> str:
         """exp(votes - log(sum(exp(votes)))) along an axis, in the steps in which River computes it."""
         axes = self.constant([axis], np.int64)

@@ -73,6 +73,32 @@ class TreeRegressor(Tree, frozen=True, forbid_unknown_fields=True):
     min_samples_split: Count = 5
 
 
+class Forest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """River's adaptive random forest, with its defaults, but for the depth."""
+
+    n_models: Annotated[int, Meta(ge=1, le=100)] = 10
+    max_features: Count | Literal["sqrt", "log2"] = "sqrt"
+    lambda_value: Count = 6
+    grace_period: Count = 50
+    max_depth: Annotated[int, Meta(ge=1, le=100)] = 50
+    delta: Share = 0.01
+    tau: Share = 0.05
+    binary_split: bool = False
+
+
+class ForestClassifier(Forest, frozen=True, forbid_unknown_fields=True):
+    """Adds what leaves answer, and how splits of classes are compared."""
+
+    leaf_prediction: Literal["nba", "nb", "mc"] = "nba"
+    split_criterion: Literal["info_gain", "gini", "hellinger"] = "info_gain"
+
+
+class ForestRegressor(Forest, frozen=True, forbid_unknown_fields=True):
+    """Adds how the trees' answers become one."""
+
+    aggregation_method: Literal["median", "mean"] = "median"
+
+
 class Logistic(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """scikit-learn's LogisticRegression; more iterations than its 100, which often do not suffice."""
 

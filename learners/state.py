@@ -9,6 +9,7 @@ import copyreg
 import hashlib
 import io
 import pickle
+import random
 import struct
 import types
 from collections.abc import Callable, Iterator
@@ -83,6 +84,18 @@ def _reduce_pipeline(pipeline: Any) -> Any:
     return Pipeline, tuple(pipeline.steps.items())
 
 
+def _reduce_random(generator: Any) -> Any:
+    """A forest's leaves share one: as bytes, since a tuple of 625 would be walked for each leaf."""
+    version, numbers, gauss = generator.getstate()
+    return _random, (version, struct.pack(f"<{len(numbers)}I", *numbers), gauss)
+
+
+def _random(version: int, packed: bytes, gauss: float | None) -> Any:
+    generator = random.Random()
+    generator.setstate((version, struct.unpack(f"<{len(packed) // 4}I", packed), gauss))
+    return generator
+
+
 def _reduce_tree(root: Any) -> Any:
     """A binary search tree as a list in pre-order, so that its depth costs no recursion."""
     nodes, stack = [], [root]
@@ -110,6 +123,7 @@ _REDUCERS: dict[type, Callable[[Any], Any]] = {
     Gaussian: _reduce_gaussian,
     Var: _reduce_variance,
     Pipeline: _reduce_pipeline,
+    random.Random: _reduce_random,
     EBSTNode: _reduce_tree,
 }
 

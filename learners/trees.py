@@ -11,10 +11,23 @@ from typing import Any
 
 import numpy as np
 from onnx import TensorProto
+from river import tree
+from river.forest.adaptive_random_forest import BaseTreeClassifier, BaseTreeRegressor
 from river.tree.nodes.branch import NominalBinaryBranch, NominalMultiwayBranch, NumericBinaryBranch
 
+from learners import zoo
 from learners.ensemble import EQUAL, LESS_OR_EQUAL, Ensemble, Place
 from learners.frame import Frame, NotExportable
+
+PLAIN = (
+    tree.HoeffdingTreeClassifier,
+    tree.HoeffdingTreeRegressor,
+    BaseTreeClassifier,
+    BaseTreeRegressor,
+    zoo.OrderedTreeClassifier,
+    zoo.OrderedForestTree,
+)
+"""Trees that answer what one leaf says; River derives others from them that do not."""
 
 _UNSEEN = -1.0
 

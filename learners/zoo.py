@@ -4,7 +4,13 @@ from numbers import Number
 from typing import Any
 
 import msgspec
-from river import base, compose, linear_model, naive_bayes, optim, preprocessing, tree
+from river import base, compose, forest, linear_model, naive_bayes, optim, preprocessing, tree
+from river.forest.adaptive_random_forest import BaseTreeClassifier
+from river.tree.nodes.arf_htc_nodes import (
+    RandomLeafMajorityClass,
+    RandomLeafNaiveBayes,
+    RandomLeafNaiveBayesAdaptive,
+)
 from river.tree.nodes.htc_nodes import LeafMajorityClass, LeafNaiveBayes, LeafNaiveBayesAdaptive
 from river.tree.splitter import TEBSTSplitter
 from river.tree.splitter.nominal_splitter_classif import NominalSplitterClassif
@@ -42,6 +48,22 @@ def _ordered(leaf: Any) -> Any:
     return leaf
 
 
+class OrderedForestTree(BaseTreeClassifier):
+    """The same for a member of a forest."""
+
+    def _new_leaf(self, initial_stats: Any = None, parent: Any = None) -> Any:
+        return _ordered(super()._new_leaf(initial_stats, parent))  # type: ignore[no-untyped-call]
+
+
+class OrderedForestClassifier(forest.ARFClassifier):
+    """River's adaptive random forest of such trees."""
+
+    def _new_base_model(self) -> Any:
+        member = super()._new_base_model()  # type: ignore[no-untyped-call]
+        member.__class__ = OrderedForestTree
+        return member
+
+
 class _Ordered:
     @staticmethod
     def new_nominal_splitter() -> Any:
@@ -60,7 +82,22 @@ class _OrderedAdaptiveLeaf(_Ordered, LeafNaiveBayesAdaptive):
     pass
 
 
+class _OrderedRandomLeaf(_Ordered, RandomLeafMajorityClass):
+    pass
+
+
+class _OrderedRandomBayesLeaf(_Ordered, RandomLeafNaiveBayes):
+    pass
+
+
+class _OrderedRandomAdaptiveLeaf(_Ordered, RandomLeafNaiveBayesAdaptive):
+    pass
+
+
 _ORDERED: dict[type, type] = {
+    RandomLeafMajorityClass: _OrderedRandomLeaf,
+    RandomLeafNaiveBayes: _OrderedRandomBayesLeaf,
+    RandomLeafNaiveBayesAdaptive: _OrderedRandomAdaptiveLeaf,
     LeafMajorityClass: _OrderedLeaf,
     LeafNaiveBayes: _OrderedBayesLeaf,
     LeafNaiveBayesAdaptive: _OrderedAdaptiveLeaf,
@@ -86,7 +123,7 @@ class _OrderedSet(dict[Any, None]):
         self[value] = None
 
 
-def logistic(schema: Schema, options: params.LogisticSgd) -> Any:
+def logistic(schema: Schema, options: params.LogisticSgd, seed: int) -> Any:
     """Standardised numbers and one-hot categories into a logistic regression."""
     model = linear_model.LogisticRegression(
         optimizer=optim.SGD(options.learning_rate),
@@ -97,12 +134,12 @@ def logistic(schema: Schema, options: params.LogisticSgd) -> Any:
     return _standardised(schema) | model
 
 
-def softmax(schema: Schema, options: params.SoftmaxSgd) -> Any:
+def softmax(schema: Schema, options: params.SoftmaxSgd, seed: int) -> Any:
     """Standardised numbers and one-hot categories into a softmax regression."""
     return _standardised(schema) | linear_model.SoftmaxRegression(optim.SGD(options.learning_rate), l2=options.l2)
 
 
-def linear(schema: Schema, options: params.LinearSgd) -> Any:
+def linear(schema: Schema, options: params.LinearSgd, seed: int) -> Any:
     """Standardised numbers and one-hot categories into a linear regression of the standardised target."""
     model = linear_model.LinearRegression(
         optimizer=optim.SGD(options.learning_rate),
@@ -113,17 +150,17 @@ def linear(schema: Schema, options: params.LinearSgd) -> Any:
     return _standardised(schema) | preprocessing.TargetStandardScaler(model)
 
 
-def gaussian(schema: Schema, options: params.GaussianBayes) -> Any:
+def gaussian(schema: Schema, options: params.GaussianBayes, seed: int) -> Any:
     """A Gaussian for each number and class."""
     return naive_bayes.GaussianNB()  # type: ignore[no-untyped-call]
 
 
-def tree_classifier(schema: Schema, options: params.TreeClassifier) -> Any:
+def tree_classifier(schema: Schema, options: params.TreeClassifier, seed: int) -> Any:
     """A Hoeffding tree that reads features as they are."""
     return OrderedTreeClassifier(memory_estimate_period=_NEVER, **msgspec.structs.asdict(options))
 
 
-def tree_regressor(schema: Schema, options: params.TreeRegressor) -> Any:
+def tree_regressor(schema: Schema, options: params.TreeRegressor, seed: int) -> Any:
     """A Hoeffding tree that answers means of its leaves.
 
     Numbers are scaled to [0, 1] and rounded to two digits before splits are weighed: at most 101 candidates for a
@@ -135,6 +172,23 @@ def tree_regressor(schema: Schema, options: params.TreeRegressor) -> Any:
         splitter=TEBSTSplitter(digits=2),
         memory_estimate_period=_NEVER,
         **msgspec.structs.asdict(options),
+    )
+    return _prepared(schema, preprocessing.MinMaxScaler(), compose.SelectType(str)) | model
+
+
+def forest_classifier(schema: Schema, options: params.ForestClassifier, seed: int) -> Any:
+    """An adaptive random forest that reads features as they are."""
+    return OrderedForestClassifier(memory_estimate_period=_NEVER, **msgspec.structs.asdict(options), seed=seed)
+
+
+def forest_regressor(schema: Schema, options: params.ForestRegressor, seed: int) -> Any:
+    """An adaptive random forest that answers the median of its trees, each the mean of a leaf."""
+    model = forest.ARFRegressor(
+        leaf_prediction="mean",
+        splitter=TEBSTSplitter(digits=2),
+        memory_estimate_period=_NEVER,
+        **msgspec.structs.asdict(options),
+        seed=seed,
     )
     return _prepared(schema, preprocessing.MinMaxScaler(), compose.SelectType(str)) | model
 

@@ -15,7 +15,10 @@ from learners.catalogue import RECIPES, Recipe
 Row = tuple[Value, ...]
 
 # Trees split within a few hundred rows with these, so that short streams try them too.
-EAGER: dict[str, dict[str, Any]] = {"hoeffding_tree": {"grace_period": 25, "delta": 0.05, "tau": 0.2}}
+EAGER: dict[str, dict[str, Any]] = {
+    "hoeffding_tree": {"grace_period": 25, "delta": 0.05, "tau": 0.2},
+    "adaptive_random_forest": {"n_models": 3, "grace_period": 25, "delta": 0.05, "tau": 0.2},
+}
 
 
 @dataclass(frozen=True)

@@ -158,7 +158,7 @@ def test_a_tree_reaches_each_kind_of_split_with_missing_and_unseen_categories() 
     """Binary and multiway category splits and numeric ones, each met by values, by none and by strangers."""
     data = mixed("regression", rows=1500)
     for binary in (False, True):
-        model = zoo.tree_regressor(data.schema, _eager(binary))
+        model = zoo.tree_regressor(data.schema, _eager(binary), 0)
         learner = OnlineLearner("tree", model, data.schema)
         for row, label in data:
             learner.learn_one(row, label)

@@ -18,6 +18,8 @@ LEARNERS: list[tuple[str, dict[str, Any]]] = [
     ("linear", {}),
     ("naive_bayes", {}),
     *(("hoeffding_tree", {**EAGER, "leaf_prediction": leaves}) for leaves in ("mc", "nb", "nba")),
+    ("adaptive_random_forest", {**EAGER, "n_models": 3, "lambda_value": 2, "leaf_prediction": "nba"}),
+    ("adaptive_random_forest", {**EAGER, "n_models": 2, "leaf_prediction": "mc"}),
 ]
 
 # Few values, so that ties, repeats and collisions of names and categories are common; and any text at all.

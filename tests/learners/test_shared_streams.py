@@ -4,6 +4,7 @@ import csv
 import gzip
 import itertools
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -51,7 +52,12 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("learner", "name"), CASES, ids=case_id)
+def _case(learner: Learner, name: str) -> Any:
+    is_long = learner.algorithm == "adaptive_random_forest" and name != "elec2"
+    return pytest.param(learner, name, marks=[pytest.mark.soak] if is_long else [])
+
+
+@pytest.mark.parametrize(("learner", "name"), [_case(*case) for case in CASES], ids=case_id)
 def test_real_rows_are_answered_exactly(learner: Learner, name: str) -> None:
     """Missing values, thousands of tail numbers, and labels that drift: rounding only, and no label flips."""
     data = shared(name, 5000)
