@@ -62,7 +62,8 @@ def _emit(model: Any, frame: Frame, alone: bool) -> str:
             frame = transform(step, frame)
     emit = _ESTIMATORS.get(type(model))
     if emit is None:
-        raise NotExportable(type(model).__name__, f"known estimators are {', '.join(supported())}")
+        reason = _REFUSED.get(type(model), f"known estimators are {', '.join(supported())}")
+        raise NotExportable(type(model).__name__, reason)
     return emit(model, frame, alone)
 
 
@@ -197,4 +198,14 @@ _ESTIMATORS: dict[type, Exporter] = {
     ensemble.BaggingRegressor: _regressors(forests.bagging_regressor),
     ensemble.AdaBoostClassifier: _classifiers(forests.boosting_classifier),
     ensemble.ADWINBoostingClassifier: _classifiers(forests.boosting_classifier),
+}
+
+_ALTERNATES = (
+    "River also asks the leaves of alternate subtrees, and raises where one has split or has learned nothing; "
+    "an adaptive random forest replaces whole trees instead"
+)
+_REFUSED: dict[type, str] = {
+    tree.HoeffdingAdaptiveTreeClassifier: _ALTERNATES,
+    tree.HoeffdingAdaptiveTreeRegressor: _ALTERNATES,
+    ensemble.VotingClassifier: "River gives it no probabilities; a BaggingClassifier has some",
 }

@@ -22,6 +22,7 @@ from learners.frame import Frame, NotExportable
 PLAIN = (
     tree.HoeffdingTreeClassifier,
     tree.HoeffdingTreeRegressor,
+    tree.ExtremelyFastDecisionTreeClassifier,
     BaseTreeClassifier,
     BaseTreeRegressor,
     zoo.OrderedTreeClassifier,

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from river import compose, linear_model, naive_bayes, optim, preprocessing, tree
+from river import compose, ensemble, linear_model, naive_bayes, optim, preprocessing, tree
 
 from contracts.schema import Feature, Label, Schema
 from learners import graph, zoo
@@ -35,6 +35,9 @@ CLASSIFIERS = [
     tree.HoeffdingTreeClassifier(grace_period=25, delta=0.05, leaf_prediction="mc"),
     tree.HoeffdingTreeClassifier(grace_period=25, delta=0.05, leaf_prediction="nb", nb_threshold=20),
     tree.HoeffdingTreeClassifier(grace_period=25, delta=0.05, leaf_prediction="nba", max_depth=3),
+    tree.ExtremelyFastDecisionTreeClassifier(
+        grace_period=25, delta=0.05, min_samples_reevaluate=50, leaf_prediction="nba"
+    ),
     tree.HoeffdingTreeClassifier(grace_period=25, delta=0.05, leaf_prediction="mc", binary_split=True),
 ]
 REGRESSORS = [
@@ -225,6 +228,18 @@ def _known(model: Any, x: float = 1.0, y: Any = True) -> Any:
 
 REFUSED = [
     (linear_model.ALMAClassifier(), _one_feature("float"), "ALMAClassifier", "known estimators are"),
+    (
+        tree.HoeffdingAdaptiveTreeClassifier(seed=1),
+        _one_feature("float"),
+        "HoeffdingAdaptiveTreeClassifier",
+        "alternate subtrees",
+    ),
+    (
+        ensemble.VotingClassifier([naive_bayes.GaussianNB(), naive_bayes.BernoulliNB()]),
+        _one_feature("float"),
+        "VotingClassifier",
+        "no probabilities",
+    ),
     (_known(naive_bayes.GaussianNB()), _one_feature("category"), "GaussianNB", "select the numbers first"),
     (
         zoo.Categories() | _known(naive_bayes.MultinomialNB()),
