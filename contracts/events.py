@@ -4,6 +4,7 @@ One stream entry carries one event as MessagePack in field ``e``. The entry id i
 """
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import msgspec
@@ -96,6 +97,7 @@ def readable(kind: type[Event], fields: Mapping[bytes, bytes]) -> Event | None:
         return None
 
 
+@lru_cache(8192)  # the learn loop reads each id a dozen times within one batch
 def entry_id(text: str) -> tuple[int, int]:
     """(milliseconds, sequence) of "1763800000000-0"; tuples compare as Redis orders entries. Raises ValueError."""
     milliseconds, dash, sequence = text.partition("-")
@@ -106,10 +108,16 @@ def entry_id(text: str) -> tuple[int, int]:
     return int(milliseconds), int(sequence)
 
 
+@lru_cache(8192)
 def offset(text: str) -> int:
     """An entry id as one int64 that orders alike."""
     milliseconds, sequence = entry_id(text)
     return milliseconds << _SEQUENCE_BITS | sequence
+
+
+def seconds_at(number: int) -> float:
+    """Epoch seconds at which the entry of an offset was appended."""
+    return (number >> _SEQUENCE_BITS) / 1000
 
 
 def offset_id(number: int) -> str:

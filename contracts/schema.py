@@ -46,7 +46,7 @@ class Feature(msgspec.Struct, frozen=True):
         return self.type == "category"
 
 
-class Label(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Label(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
     """What is predicted. Classes keep the order of their probabilities; in a binary task the second one is positive."""
 
     task: Task
@@ -82,7 +82,7 @@ class Label(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def is_regression(self) -> bool:
         return self.task == "regression"
 
-    @property
+    @cached_property
     def class_texts(self) -> tuple[str, ...]:
         return tuple(class_text(value) for value in self.classes)
 

@@ -97,13 +97,25 @@ class Streams:
         return [(_text(id_), fields) for batch in _flat(entries) for id_, fields in [batch]]
 
     def look_up(self, source: Source, ids: Iterable[str]) -> dict[str, Fields]:
-        """Fields by id, in one round trip; ids that are not there are absent."""
-        wanted = list(dict.fromkeys(ids))
+        """Fields by id; ids that are not there are absent.
+
+        Labels mostly come in the order of their predictions: one range brings most of a batch at a tenth of the cost of
+        asking for each id. What lies elsewhere is asked for one by one, in a second round trip.
+        """
+        wanted = dict.fromkeys(ids)
+        if not wanted:
+            return {}
+        first = min(wanted, key=events.entry_id)
+        last = max(wanted, key=events.entry_id)
+        near = cast(list[tuple[bytes, Fields]], self.client.xrange(self.key(source), first, last, 2 * len(wanted)))
+        found = {id_: fields for raw, fields in near if (id_ := raw.decode()) in wanted}
+        is_whole = len(near) < 2 * len(wanted)  # the range was read to its end: what is missing is not there
+        rest = [] if is_whole else [id_ for id_ in wanted if id_ not in found]
         pipeline = self.client.pipeline(transaction=False)
-        for id_ in wanted:
+        for id_ in rest:
             pipeline.xrange(self.key(source), id_, id_, count=1)
-        found = cast(list[list[tuple[bytes, Fields]]], pipeline.execute()) if wanted else []
-        return {id_: entries[0][1] for id_, entries in zip(wanted, found, strict=True) if entries}
+        answers = cast(list[list[tuple[bytes, Fields]]], pipeline.execute()) if rest else []
+        return found | {id_: entries[0][1] for id_, entries in zip(rest, answers, strict=True) if entries}
 
     def scan(self, source: Source, after: str, until: str = "+", count: int = 1000) -> Iterator[Entry]:
         """Entries after one id through another, oldest first, read in pages."""

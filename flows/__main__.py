@@ -32,7 +32,7 @@ def main() -> None:
         catalogue.check(model)
     dead = asyncio.run(deployments.bury_the_dead())
     log.info("serving flows models=%s left_behind=%d", ",".join(config.models), dead)
-    places = len(config.models) + 4  # every learn run keeps one for good
+    places = 4 * len(config.models) + 4  # one for every flow of every model; runs being cancelled hold one for a moment
     serve(
         *deployments.of(config, [learn, retrain, watch, promote]),
         pause_on_shutdown=False,  # what is due while nobody serves runs late, instead of never

@@ -52,13 +52,13 @@ def schedule(text: str, at_once: bool = False) -> dict[str, Any]:
     """Prefect's arguments for a schedule of the configuration: an interval, a cron line, or "off".
 
     Intervals count from a fixed moment, so that a restart neither repeats nor postpones a nightly run; with `at_once`
-    they count from now.
+    they count from five seconds ahead, when the server has taken note of the schedule.
     """
     if text == "off":
         return {}
     if " " in text.strip():
         return {"cron": text}
-    anchor = datetime.now(UTC) if at_once else datetime(2024, 1, 1, tzinfo=UTC)
+    anchor = datetime.now(UTC) + timedelta(seconds=5) if at_once else datetime(2024, 1, 1, tzinfo=UTC)
     return {"schedule": Interval(timedelta(seconds=seconds(text)), anchor_date=anchor)}
 
 

@@ -212,28 +212,27 @@ class Loop:
         if known is not None and known.label == feedback.label:
             counts.duplicates += 1
             return
-        asked_s, came_s = events.seconds_of(feedback.prediction_id), events.seconds_of(id_)
+        offset, came_s = events.offset(feedback.prediction_id), events.seconds_of(id_)
+        asked_s = events.seconds_at(offset)
         if known is not None:
             counts.corrections += 1
             known.label = feedback.label
         elif asked_s < came_s - self.maturity_s:
             counts.late += 1
         else:
-            self._await_maturity(feedback, prediction, events.readable(Shadow, shadowed or {}))
+            self._await_maturity(offset, feedback, prediction, events.readable(Shadow, shadowed or {}))
         counts.joined += 1
         self.state.delays_s.append((feedback.labeled_at or came_s) - asked_s)
         self._learn(prediction, feedback.label)
 
-    def _await_maturity(self, feedback: Feedback, prediction: Prediction, shadow: Shadow | None) -> None:
+    def _await_maturity(self, offset: int, feedback: Feedback, prediction: Prediction, shadow: Shadow | None) -> None:
         if shadow is None:
             self.state.counts.uncovered += 1
         scores = {prediction.version: prediction.scores}
         scores |= {version: scored for version, (_, scored) in shadow.scores.items()} if shadow else {}
-        id_ = feedback.prediction_id
-        waiting = Waiting(
-            events.offset(id_), events.seconds_of(id_), prediction.version, scores, feedback.label, shadow is not None
-        )
-        self.state.wait(id_, waiting)
+        asked_s, is_covered = events.seconds_at(offset), shadow is not None
+        waiting = Waiting(offset, asked_s, prediction.version, scores, feedback.label, is_covered)
+        self.state.wait(feedback.prediction_id, waiting)
 
     def _learn(self, prediction: Prediction, label: str | float) -> None:
         self.state.recent.append(prediction.row)

@@ -87,7 +87,7 @@ class LearnState:
             )
 
     def _due(self, until_s: float) -> Iterator[Waiting]:
-        while self.order and events.seconds_of(self.order[0][1]) < until_s:
+        while self.order and events.seconds_at(self.order[0][0]) < until_s:
             yield self.waiting.pop(heapq.heappop(self.order)[1])
 
     def delay_quantiles(self) -> tuple[float, float, float] | None:

@@ -34,6 +34,14 @@ def test_look_up_leaves_out_what_is_not_there(streams: Streams) -> None:
     assert streams.look_up("predictions", []) == {}
 
 
+def test_look_up_finds_what_lies_far_apart(streams: Streams) -> None:
+    """Also where one range does not bring it: first, last and middle of many entries, and none of the others."""
+    ids = [streams.append(PREDICTION) for _ in range(200)]
+    wanted = [ids[0], ids[7], ids[120], ids[-1]]
+    assert sorted(streams.look_up("predictions", [*wanted, "5-5"])) == sorted(wanted)
+    assert sorted(streams.look_up("predictions", ids)) == sorted(ids)
+
+
 def test_repeated_shadows_are_refused_by_the_server(streams: Streams) -> None:
     """A replay of the shadow scorer adds nothing and changes nothing."""
     first = ("5-0", Shadow({2: (1, (0.5, 0.5))}))
