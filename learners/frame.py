@@ -59,8 +59,10 @@ class Frame:
         return cls(graph, numbers, schema.categorical_names)
 
     def may_miss(self, name: Hashable) -> bool:
-        """Whether the schema lets this feature be missing."""
-        return any(feature.name == name and feature.optional for feature in self.graph.schema.features)
+        """Whether the schema lets this feature be missing, or one that it may be derived from."""
+        features = self.graph.schema.features
+        named = [feature for feature in features if feature.name == name]
+        return any(feature.optional for feature in named or features)
 
     def only(self, keep: Callable[[Hashable, type], bool]) -> Frame:
         """The features whose name and Python type `keep` accepts."""
@@ -78,6 +80,13 @@ class Frame:
             tuple(block.types[i] for i in at),
             None if block.divisor is None else block.divisor[at],
         )
+
+    def joined(self) -> Numbers:
+        """All numbers as one block without a divisor; there must be some."""
+        parts = [self.divided(block) for block in self.numbers]
+        tensor = parts[0] if len(parts) == 1 else self.graph.add("Concat", *parts, axis=1)
+        names = tuple(name for block in self.numbers for name in block.names)
+        return Numbers(tensor, names, tuple(kind for block in self.numbers for kind in block.types))
 
     def divided(self, block: Numbers) -> str:
         """The block's features themselves, its divisor applied as River applies it."""

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Hashable
 from dataclasses import replace
+from functools import reduce
+from itertools import combinations, combinations_with_replacement
 from typing import Any
 
 import numpy as np
-from river import compose, preprocessing
+from river import compose, feature_extraction, preprocessing
 
 from learners.frame import Frame, NotExportable, Numbers, OneHot
 from learners.zoo import Categories
@@ -81,13 +83,55 @@ def _max_abs(scaler: Any, frame: Frame) -> Frame:
     return _scaled(scaler, frame, None, lambda name: _learned(scaler.abs_max, name))
 
 
+def _robust(scaler: Any, frame: Frame) -> Frame:
+    shift = (lambda name: _learned(scaler.median, name)) if scaler.with_centering else None
+    return _scaled(scaler, frame, shift, lambda name: _learned(scaler.iqr, name) if scaler.with_scaling else 1.0)
+
+
+def _polynomial(extender: Any, frame: Frame) -> Frame:
+    """Products of up to `degree` features: missing where one of them is."""
+    _refuse_categories(extender, frame)
+    graph, block = frame.graph, frame.joined()
+    combine = combinations if extender.interaction_only else combinations_with_replacement
+    parts: list[str] = []
+    names: list[Hashable] = []
+    for size in range(1, extender.degree + 1):
+        at = list(combine(range(len(block.names)), size))
+        if not at:
+            break
+        names += ["*".join(sorted(str(block.names[i]) for i in combination)) for combination in at]
+        columns = [
+            graph.add("Gather", block.tensor, graph.constant(column, np.int64), axis=1)
+            for column in zip(*at, strict=True)
+        ]
+        parts.append(reduce(lambda left, right: graph.add("Mul", left, right), columns))
+    if extender.include_bias:
+        names.append(extender.bias_name)
+        parts.append(graph.repeated(graph.constant([1.0]), 1))
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise NotExportable("PolynomialExtender", f'two of its products are called "{twice}"')
+    products = Numbers(graph.add("Concat", *parts, axis=1), tuple(names), (float,) * len(names))
+    return replace(frame, numbers=(products,))
+
+
+def _imputer(imputer: Any, frame: Frame) -> Frame:
+    raise NotExportable(
+        type(imputer).__name__, "River's imputers fill in None, and here a missing feature is absent; leave it out"
+    )
+
+
+def _refuse_categories(step: Any, frame: Frame) -> None:
+    if frame.texts or frame.hot:
+        what = "text" if frame.texts else "one-hot features"
+        raise NotExportable(type(step).__name__, f"{what} would reach it; select the numbers first")
+
+
 def _scaled(
     scaler: Any, frame: Frame, shift: Callable[[Hashable], float] | None, spread: Callable[[Hashable], float]
 ) -> Frame:
     """Features less `shift`, over `spread`, and 0 where that is 0: as River, which leaves missing ones out."""
-    if frame.texts or frame.hot:
-        what = "text" if frame.texts else "one-hot features"
-        raise NotExportable(type(scaler).__name__, f"{what} would reach it; select the numbers first")
+    _refuse_categories(scaler, frame)
     blocks = []
     for block in frame.numbers:
         tensor = frame.divided(block)
@@ -101,7 +145,7 @@ def _scaled(
 def _learned(statistics: Any, name: Hashable) -> float:
     """A feature's statistic, or 0 before it was ever seen; reading must not grow River's default dicts."""
     value = statistics.get(name, 0.0)
-    value = float(value if isinstance(value, int | float) else value.get())
+    value = float(value if isinstance(value, int | float) else value.get() or 0.0)  # a quantile of nothing is None
     return value if np.isfinite(value) else 0.0
 
 
@@ -138,6 +182,10 @@ _TRANSFORMERS: dict[type, Callable[[Any, Frame], Frame]] = {
     preprocessing.StandardScaler: _standard,
     preprocessing.MinMaxScaler: _min_max,
     preprocessing.MaxAbsScaler: _max_abs,
+    preprocessing.RobustScaler: _robust,
+    preprocessing.StatImputer: _imputer,
+    preprocessing.PreviousImputer: _imputer,
+    feature_extraction.PolynomialExtender: _polynomial,
     preprocessing.OneHotEncoder: _one_hot,
     Categories: _categories,
 }

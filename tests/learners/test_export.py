@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from river import compose, ensemble, linear_model, naive_bayes, optim, preprocessing, tree
+from river import compose, ensemble, feature_extraction, linear_model, naive_bayes, optim, preprocessing, tree
 
 from contracts.schema import Feature, Label, Schema
 from learners import graph, zoo
@@ -23,6 +23,8 @@ SCALERS = [
     preprocessing.MinMaxScaler(),
     preprocessing.MinMaxScaler(window_size=50),
     preprocessing.MaxAbsScaler(),
+    preprocessing.RobustScaler(),
+    preprocessing.RobustScaler(with_centering=False, q_inf=0.1, q_sup=0.9),
 ]
 CLASSIFIERS = [
     linear_model.LogisticRegression(l2=0.01),
@@ -147,6 +149,22 @@ def test_naive_bayes_of_frequencies_is_exact(model: Any) -> None:
     assert compare(learner.score_many(rows), graph.run(session, schema, rows)).max_abs_difference < 1e-12
 
 
+@pytest.mark.parametrize(
+    "extender",
+    [
+        feature_extraction.PolynomialExtender(),
+        feature_extraction.PolynomialExtender(degree=3, interaction_only=True, include_bias=True),
+    ],
+)
+def test_products_of_features_are_exact(extender: Any) -> None:
+    """Of any degree, missing where a factor is."""
+    schema = _schema(*(Feature(name, "float", name == "b") for name in "abc"))
+    rows: list[Any] = [(1.0, 2.0, 3.0), (-1.0, None, 9.0), (0.5, 0.0, 1.0), (0.3, None, -2.0)]
+    learner = _learned(extender | linear_model.LogisticRegression(), schema, rows)
+    session = graph.session(to_onnx(learner.model, schema).SerializeToString())
+    assert compare(learner.score_many(rows), graph.run(session, schema, rows)).max_abs_difference < 1e-12
+
+
 def test_types_are_selected_as_python_sees_them() -> None:
     """bool is an int to SelectType, and a float is not."""
     schema = _schema(Feature("x", "float"), Feature("n", "int"), Feature("b", "bool"))
@@ -249,7 +267,19 @@ REFUSED = [
     ),
     (_known(naive_bayes.MultinomialNB(), x=-1.0), _one_feature("float"), "MultinomialNB", "not positive"),
     (_known(naive_bayes.GaussianNB(), y="other"), _one_feature("float"), "GaussianNB", 'the class "other"'),
-    (preprocessing.RobustScaler() | linear_model.Perceptron(), _one_feature("float"), "RobustScaler", "transformers"),
+    (preprocessing.Binarizer() | linear_model.Perceptron(), _one_feature("float"), "Binarizer", "transformers"),
+    (
+        preprocessing.StatImputer(("x", 0.0)) | linear_model.Perceptron(),
+        _one_feature("float"),
+        "StatImputer",
+        "is absent",
+    ),
+    (
+        feature_extraction.PolynomialExtender() | linear_model.Perceptron(),
+        _schema(Feature("a", "float"), Feature("a*a", "float")),
+        "PolynomialExtender",
+        r'called "a\*a"',
+    ),
     (preprocessing.StandardScaler() | linear_model.Perceptron(), _one_feature("category"), "StandardScaler", "text"),
     (linear_model.Perceptron(), _one_feature("category"), "Perceptron", 'text feature "x"'),
     (compose.Select("x") | linear_model.Perceptron(), _one_feature("float"), "Select", '"x" is missing'),
