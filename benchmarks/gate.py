@@ -3,16 +3,12 @@
 Each figure is the best of several rounds, since on a shared machine the others measure the neighbours.
 """
 
-import os
-import platform
-import subprocess
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
-from pathlib import Path
 
 import numpy as np
 
+from benchmarks._head import head
 from registry.evidence import Evidence
 from registry.gate import Rules, decide
 from registry.losses import loss_named
@@ -99,23 +95,9 @@ def rows() -> list[tuple[str, float]]:
 
 def main() -> None:
     print("The gate's costs: microseconds, and bytes of state\n")
-    print(f"machine  {_processor()}, {os.cpu_count()} cores, load average {os.getloadavg()[0]:.1f}")
-    print(f"python   {platform.python_version()}, numpy {np.__version__}")
-    print(f"date     {datetime.now(UTC):%Y-%m-%d %H:%M} UTC")
-    print(f"commit   {_commit()}\n")
+    print(f"{head()}, numpy {np.__version__}\n")
     for name, figure in rows():
         print(f"{name:<44}{figure:>10.3f}" if isinstance(figure, float) else f"{name:<44}{figure:>10}")
-
-
-def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
-
-
-def _commit() -> str:
-    found = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
-    return found.stdout.strip() or "unknown"
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ import argparse
 import contextlib
 import json
 import os
-import platform
 import signal
 import socket
 import subprocess
@@ -19,7 +18,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
@@ -29,6 +27,7 @@ import onnxruntime
 import redis
 
 from benchmarks import _load
+from benchmarks._head import head
 from benchmarks._load import Load
 from contracts.config import Config, Learner, parse
 from contracts.releases import Board, Golden, Manifest, Release, Releases, sha256
@@ -71,7 +70,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        _print_head()
+        print(f"{head()}, load by {_load.name()}")
         config = parse(TOML)
         (Path(folder) / "tiltyard.toml").write_text(TOML)
         onnx, rows = _trees(config)
@@ -81,18 +80,6 @@ def main() -> None:
         for connections in arguments.connections:
             place = Place(Path(folder), config, Path(folder) / "bench.onnx", body, connections, arguments.seconds)
             _table(place, onnx, bare, arguments.rounds)
-
-
-def _print_head() -> None:
-    git = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
-    print(f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, commit {git.stdout.strip() or 'unknown'}, load by {_load.name()}")
-    cpu = next((line.split(":")[1].strip() for line in _cpuinfo() if line.startswith("model name")), platform.machine())
-    print(f"{cpu}, {os.cpu_count()} cores, load average {os.getloadavg()[0]:.1f}, Python {platform.python_version()}")
-
-
-def _cpuinfo() -> list[str]:
-    path = Path("/proc/cpuinfo")
-    return path.read_text().splitlines() if path.exists() else []
 
 
 def _trees(config: Config) -> tuple[bytes, np.ndarray]:
