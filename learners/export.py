@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-from river import ensemble, forest, linear_model, naive_bayes, optim, preprocessing, tree
+from river import ensemble, forest, linear_model, multiclass, naive_bayes, optim, preprocessing, tree
 from river.compose import Pipeline
 
 from contracts.schema import Schema
@@ -23,6 +23,7 @@ from learners import bayes, forests, leaves, trees, zoo
 from learners.frame import Frame, NotExportable
 from learners.graph import Graph
 from learners.linear import linear
+from learners.multiclass import one_vs_rest
 from learners.online import class_keys, class_scores
 from learners.transformers import transform
 
@@ -162,6 +163,12 @@ def _classifiers(emit: Callable[[Any, Frame, forests.Emit, bool], str]) -> "Expo
     return classifier
 
 
+def _one_vs_rest(model: Any, frame: Frame, alone: bool) -> str:
+    _expect(model, frame, "binary", "multiclass")
+    _expect_classes(model, frame, model.classifiers)
+    return one_vs_rest(model, frame, _member, alone)
+
+
 def _regressors(emit: Callable[[Any, Frame, forests.Emit], str]) -> "Exporter":
     def regressor(model: Any, frame: Frame, alone: bool) -> str:
         _expect(model, frame, "regression")
@@ -196,6 +203,7 @@ _ESTIMATORS: dict[type, Exporter] = {
     ensemble.ADWINBaggingClassifier: _classifiers(forests.bagging_classifier),
     ensemble.LeveragingBaggingClassifier: _classifiers(forests.bagging_classifier),
     ensemble.BaggingRegressor: _regressors(forests.bagging_regressor),
+    multiclass.OneVsRestClassifier: _one_vs_rest,
     ensemble.AdaBoostClassifier: _classifiers(forests.boosting_classifier),
     ensemble.ADWINBoostingClassifier: _classifiers(forests.boosting_classifier),
 }

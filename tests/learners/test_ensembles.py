@@ -4,7 +4,7 @@ import random
 from typing import Any
 
 import pytest
-from river import base, ensemble, forest, linear_model, naive_bayes, preprocessing, tree
+from river import base, ensemble, forest, linear_model, multiclass, naive_bayes, preprocessing, tree
 
 from contracts.config import Learner
 from contracts.schema import Feature, Label, Schema
@@ -62,6 +62,15 @@ def test_ensembles_of_classifiers_are_exact(model: Any) -> None:
 def test_ensembles_of_trees_are_exact_with_categories_and_missing_values(model: Any) -> None:
     """Members that split at categories, or weigh them by naive Bayes."""
     assert differs(model, mixed("binary", 400)) < 1e-12
+
+
+@pytest.mark.parametrize("member", [LOGISTIC, ADAPTIVE, ensemble.BaggingClassifier(LOGISTIC, n_models=2, seed=1)])
+def test_one_classifier_for_each_class_is_exact(member: Any) -> None:
+    """On seven classes, and on two; where none of them says yes, River answers equal probabilities."""
+    model = multiclass.OneVsRestClassifier(member)
+    assert differs(model, head(stream("ImageSegments"), 400)) < 1e-12
+    assert differs(model, head(stream("Phishing"), 300)) < 1e-12
+    assert differs(model, head(stream("ImageSegments"), 12)) < 1e-12
 
 
 @pytest.mark.parametrize("model", REGRESSORS, ids=name_of)

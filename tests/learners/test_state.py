@@ -20,7 +20,7 @@ from learners.catalogue import build_online
 for learner, name in cases("online"):
     data = stream(name)
     online = build_online(learner, data.schema)
-    for row, label in list(data)[:300]:
+    for row, label in list(data)[:160]:
         online.learn_one(row, label)
     print(online.state_hash(), [score.hex() for score in online.scores_one(data.rows[0])])
 """
