@@ -15,7 +15,7 @@ from learners.online import OnlineLearner
 from learners.parity import ONLINE_TOLERANCE, compare, parity
 from tests.learners.streams import Stream, case_id, cases, stream
 
-LONG = {("adaptive_random_forest", "Bananas")}
+LONG = {("adaptive_random_forest", "Bananas"), ("adaptive_random_forest", "ImageSegments")}
 
 
 def _case(learner: Learner, name: str) -> Any:
