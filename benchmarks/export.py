@@ -4,13 +4,9 @@ Each learner learns a real stream (of River's, or one that lies beside the proje
 rows through onnxruntime (one thread) and by itself. Bundled and mixed streams come from tests/learners/streams.py.
 """
 
-import os
-import platform
-import subprocess
 import sys
 import time
 from collections.abc import Callable
-from datetime import date
 from typing import Any
 
 import msgspec
@@ -18,6 +14,7 @@ import onnxruntime
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks._head import head
 from learners import batch_zoo, graph
 from learners.batch import export, fit
 from learners.catalogue import build_online
@@ -31,8 +28,7 @@ SHARED = ("elec2", "nycflights13_delay15", "bike_sharing_hourly_reg")
 
 def main(rows: int = 20_000) -> None:
     """Print one table; `rows` bounds each stream."""
-    where = f"{platform.machine()}, {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}"
-    table = Table(title=f"{where}, {date.today()}, {_commit()}, onnxruntime {onnxruntime.__version__}")
+    table = Table(title=f"{head()}, onnxruntime {onnxruntime.__version__}")
     for column in ("learner", "stream"):
         table.add_column(column)
     for column in ("rows", "max diff", "flips", "export ms", "kB", "ORT us/row", "itself us/row", "ratio"):
@@ -85,11 +81,6 @@ def _timed(call: Callable[[], Any], repeat: int) -> tuple[float, Any]:
         answer = call()
         seconds.append(time.perf_counter() - start)
     return sorted(seconds)[repeat // 2], answer
-
-
-def _commit() -> str:
-    run = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
-    return run.stdout.strip() or "no commit"
 
 
 if __name__ == "__main__":

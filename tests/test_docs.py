@@ -8,6 +8,7 @@ import pytest
 
 from contracts import config
 from contracts.settings import Settings
+from learners.catalogue import RECIPES
 from tiltyard.cli import main
 
 ROOT = Path(__file__).parents[1]
@@ -37,6 +38,12 @@ def test_every_variable_in_the_readme_is_a_setting_and_every_setting_is_there() 
 def test_the_configuration_in_the_readme_is_one(text: str) -> None:
     """It parses as it stands."""
     assert config.parse(text).models
+
+
+def test_the_learners_in_the_readme_are_those_of_the_catalogue() -> None:
+    """The table names every algorithm of either kind, and nothing else."""
+    told = set(re.findall(r"^\| `([a-z_]+)` \| (online|batch) \|", README, re.MULTILINE))
+    assert told == {(name, kind) for kind, known in RECIPES.items() for name in known}
 
 
 def test_the_lock_has_hashes_and_no_addresses() -> None:
