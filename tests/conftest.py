@@ -1,9 +1,10 @@
 """Servers shared by a whole test run: one Valkey per worker process, a flushed database per test."""
 
+import os
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,16 @@ import redis
 
 from contracts import streams
 from tiltyard.valkey import binary
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Where CI is set, a browser test that was skipped has failed: its browser is missing."""
+    report = yield
+    if report.skipped and os.environ.get("CI") and item.get_closest_marker("browser"):
+        report.outcome = "failed"
+        report.longrepr = f"must run in CI: {report.longrepr}"
+    return report
 
 
 def free_port() -> int:
