@@ -5,8 +5,10 @@ import ctypes
 import logging
 import signal
 import sys
+import time
 from collections.abc import Callable
 
+import redis
 from prefect import flow
 
 from contracts.facts import ComparisonFacts
@@ -20,6 +22,7 @@ from flows.publishing import Publisher
 log = logging.getLogger(__name__)
 
 LEASE_S = 10.0  # after a kill, the next run waits at most this long
+AWAY_S = 0.5
 ACTIONABLE = ("promote", "retire", "give_up", "inconclusive")
 
 _PR_SET_PDEATHSIG = 1
@@ -41,8 +44,10 @@ def learn(model: str) -> str:
     return "stopped"
 
 
-def run(place: Place, on_verdict: Callable[[list[ComparisonFacts]], None], steps: int | None = None) -> None:
-    """Learns until stopped by an exception, or for some steps; saves what it has on the way out.
+def run(
+    place: Place, on_verdict: Callable[[list[ComparisonFacts]], None], going_on: Callable[[], bool] = lambda: True
+) -> None:
+    """Learns while `going_on`, or until stopped by an exception; saves what it has on the way out.
 
     `on_verdict` hears of comparisons that have come to a verdict, once each. Raises LeaseTaken, LeaseLost.
     """
@@ -51,14 +56,21 @@ def run(place: Place, on_verdict: Callable[[list[ComparisonFacts]], None], steps
         loop = Loop(place, Publisher(place), lease.renew)
         told: set[tuple[int, int, str]] = set()
         with contextlib.closing(loop):
-            taken = 0
-            while steps is None or taken < steps:
-                loop.step()
-                taken += 1
+            while going_on():
+                _step(loop)
                 decided = [c for c in loop.comparisons if c.decision in ACTIONABLE]
                 if fresh := [c for c in decided if (c.champion, c.challenger, c.decision) not in told]:
                     told |= {(c.champion, c.challenger, c.decision) for c in fresh}
                     on_verdict(fresh)
+
+
+def _step(loop: Loop) -> None:
+    """One iteration, or a short wait while Redis is away: a step asks all it needs before it learns anything."""
+    try:
+        loop.step()
+    except (redis.ConnectionError, redis.TimeoutError) as error:
+        log.warning("waits for redis model=%s error=%s", loop.place.name, error)
+        time.sleep(AWAY_S)
 
 
 def _stop_with_parent() -> None:

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from data.infer import model_table
 from data.replay import Plan, Replay
 from data.streams import Stream, stream
 from flows.bootstrap import open_with_prior
+from flows.learn import run
 from flows.learning import Loop
 from flows.place import Place, open_place
 from flows.publishing import Publisher
@@ -201,3 +203,23 @@ def test_ten_seconds_without_redis_cost_no_answer_and_nothing_accepted(world: Wo
         assert accepted == 900 - result.unlogged
         assert result.outstanding == 0
         assert facts.joined == accepted
+
+
+def test_the_learn_run_waits_in_place_while_redis_is_away(world: World) -> None:
+    """Killed and back within its lease, the server finds the same run learning on; no other has to be started."""
+    with ExitStack() as stack:
+        process = stack.enter_context(world.redis())
+        place = world.place()
+        over = threading.Event()
+        with ThreadPoolExecutor(1) as pool:
+            running = pool.submit(run, place, lambda decided: None, going_on=lambda: not over.is_set())
+            stack.callback(over.set)
+            harness.until(lambda: place.learn_facts() is not None)
+            process.kill()
+            process.wait()
+            time.sleep(2)
+            stack.enter_context(world.redis())
+            back = time.time()
+            harness.until(lambda: (facts := place.learn_facts()) is not None and facts.at > back)
+            over.set()
+            running.result(30)
