@@ -1,6 +1,8 @@
 """Servers shared by a whole test run: one Valkey per worker process, a flushed database per test."""
 
+import contextlib
 import os
+import random
 import socket
 import subprocess
 import time
@@ -29,6 +31,16 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def free_port_base(count: int = 4) -> int:
+    """The first of some TCP ports in a row that nobody listens on, below those that outgoing connections take."""
+    while True:
+        base = random.randrange(10_000, 32_000)
+        with contextlib.ExitStack() as probes, contextlib.suppress(OSError):
+            for port in range(base, base + count):
+                probes.enter_context(socket.socket()).bind(("127.0.0.1", port))
+            return base
 
 
 @pytest.fixture(scope="session")

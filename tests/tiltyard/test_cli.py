@@ -19,7 +19,7 @@ from contracts.streams import Streams
 from data import infer
 from data import streams as sources
 from registry.ledger import Ledger
-from tests.conftest import free_port
+from tests.conftest import free_port, free_port_base
 from tiltyard import demo, demo_config, doctor, instance, up
 from tiltyard.cli import main
 from tiltyard.instance import Instance
@@ -250,7 +250,7 @@ def grades(found: list[doctor.Finding]) -> dict[str, str]:
 
 def test_doctor_finds_nothing_wrong_in_an_empty_folder(home: Path) -> None:
     """A missing configuration is a hint, not a fault."""
-    result = tiltyard("doctor", "--port-base", str(free_port()))
+    result = tiltyard("doctor", "--port-base", str(free_port_base()))
     assert result.exit_code == 0, result.output
     assert "Nothing stands in the way." in result.stdout
 
@@ -263,7 +263,7 @@ def test_doctor_explains_what_is_not_there(home: Path, redis_url: str) -> None:
         "TILTYARD_MLFLOW_URL": f"http://{nowhere}",
         "TILTYARD_PREFECT_URL": f"http://{nowhere}/api",
     }
-    bad = [finding for finding in doctor.look(None, None, free_port(), environment) if finding.grade == "bad"]
+    bad = [finding for finding in doctor.look(None, None, free_port_base(), environment) if finding.grade == "bad"]
     assert [finding.what.split()[0] for finding in bad] == ["Redis", "MLflow", "Prefect"]
     for finding, variable in zip(bad, environment, strict=True):
         assert variable in finding.advice
@@ -307,5 +307,5 @@ def test_doctor_explains_a_bad_configuration(home: Path) -> None:
     """An unknown learner is found without starting anything."""
     text = infer.model_table("m", sources.stream("phishing").schema).replace('"hoeffding_tree"', '"hoefding_tree"')
     (home / "tiltyard.toml").write_text(text)
-    found = grades(list(doctor.look(None, None, free_port(), {})))
+    found = grades(list(doctor.look(None, None, free_port_base(), {})))
     assert any("hoefding_tree" in what and grade == "bad" for what, grade in found.items())

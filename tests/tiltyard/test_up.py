@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from data import infer, streams
-from tests.conftest import free_port
+from tests.conftest import free_port, free_port_base
 from tiltyard import instance, lock, probes
 from tiltyard.services import PORTS
 
@@ -96,14 +96,6 @@ class Home:
             except psutil.Error:
                 continue
         return found
-
-
-def free_port_base() -> int:
-    """The first of four ports in a row that nobody listens on."""
-    while True:
-        port = free_port()
-        if port < 65_000 and all(probes.is_free(port + offset) for offset in PORTS.values()):
-            return port
 
 
 @pytest.fixture
