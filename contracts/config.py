@@ -52,6 +52,8 @@ class Learner(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     kind: Literal["online", "batch"] = "online"
     params: dict[str, Any] = {}
     seed: int = 0
+    memory_mb: Count = 2048
+    """An online learner whose process grows beyond this is benched; its last revision goes on serving."""
 
 
 class Gate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -101,6 +103,32 @@ class Retrain(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """Newest share of the window, never fitted on: metrics and parity come from it."""
 
 
+class Labels(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What counts as a prediction's label, and until when."""
+
+    combine: Literal["latest", "first", "majority", "mean"] = "latest"
+    """Which label counts when several were given for one prediction: the newest, the first, the one given most often
+    (the newest of equals), or, for values, their mean."""
+    on_timeout: Literal["drop", "negative"] = "drop"
+    """A prediction without a label after `gate.maturity`: no example, or, in a binary task, one of the first class."""
+    correct_every: Duration = "1m"
+    """Corrections that come within this time are learned in one replay."""
+    snapshots_mb: Count = 4096
+    """Disk for the states that replays start from, for each learner."""
+
+
+class Safeguards(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What a revision must pass before it may answer. A refused one is shown, and the last good one goes on serving."""
+
+    anchor_rows: Count = 256
+    """Size of the sample, frozen at its first rows, on which a revision is compared with the one before it."""
+    max_change: Annotated[float, Meta(gt=0, le=1)] = 0.5
+    """Largest mean change of the scores on those rows: share of the probability that moved (total variation), or the
+    change of the value in standard deviations of the labels seen."""
+    hold: Duration = "1h"
+    """After this time a larger change is published all the same, since the world may really have changed."""
+
+
 class Drift(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Windows and threshold of the drift report."""
 
@@ -129,6 +157,8 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     title: str = ""
     gate: Gate = Gate()
     schedules: Schedules = Schedules()
+    labels: Labels = Labels()
+    safeguards: Safeguards = Safeguards()
     retrain: Retrain = Retrain()
     drift: Drift = Drift()
     mail: Mail = Mail()
@@ -246,6 +276,13 @@ def _refuse_contradictions(name: str, model: Model) -> None:
         raise ConfigError(f"{at}.gate.max_matured: must exceed min_matured ({gate.min_matured})")
     if gate.min_gain <= gate.margin:
         raise ConfigError(f"{at}.gate.min_gain: must exceed margin ({gate.margin}), or every challenger is given up")
+    labels = model.labels
+    if labels.combine == "mean" and not model.label.is_regression:
+        raise ConfigError(f'{at}.labels.combine: "mean" is for values; classes have "latest", "first" or "majority"')
+    if labels.combine == "majority" and model.label.is_regression:
+        raise ConfigError(f'{at}.labels.combine: "majority" is for classes; values have "latest", "first" or "mean"')
+    if labels.on_timeout == "negative" and model.label.task != "binary":
+        raise ConfigError(f'{at}.labels.on_timeout: "negative" needs a binary label; this one is {model.label.task}')
     classes = not model.label.is_regression
     if classes != (model.loss in ("zero_one", "brier", "log")):
         raise ConfigError(f'{at}.gate.loss: "{model.loss}" does not fit a {model.label.task} label')

@@ -33,7 +33,7 @@ class Golden(msgspec.Struct, frozen=True):
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """What a release is. `revision` counts the labels an online version has learned; a frozen one stays at 0."""
+    """What a release is. `revision` rises with each publication of an online version; a frozen one stays at 0."""
 
     model: str
     version: int
@@ -43,6 +43,10 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     schema: str
     """Fingerprint of the schema it was built for."""
     onnx_sha256: str
+    weights_sha256: str = ""
+    """Of `Release.weights`; empty when the graph holds its own."""
+    learned: int = 0
+    """Labels that an online version had learned."""
     created_at: float
     since: str = streams.START
     """The newest prediction id when the version was enrolled: it is not scored on that or earlier ones."""
