@@ -1,6 +1,7 @@
 """What travels on the streams: frozen, typed, and readable by later versions (new fields go last, with defaults).
 
 One stream entry carries one event as MessagePack in field ``e``. The entry id is the event's identity and its time.
+A feedback that is a correction carries in field ``f`` the id of the first feedback for its prediction.
 """
 
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ import msgspec
 from contracts.schema import Value
 
 FIELD = b"e"
+_FIRST = b"f"
 _SEQUENCE_BITS = 20  # offsets stay below 2^63 until the year 2248; Redis numbers entries of one ms from 0
 
 Event = TypeVar("Event", bound=msgspec.Struct)
@@ -95,6 +97,12 @@ def readable(kind: type[Event], fields: Mapping[bytes, bytes]) -> Event | None:
         return decode(kind, fields)
     except BadEntry:
         return None
+
+
+def first_of(fields: Mapping[bytes, bytes]) -> str | None:
+    """The id of the first feedback for the same prediction, when this entry corrects it; None for a first label."""
+    first = fields.get(_FIRST)
+    return None if first is None else first.decode("ascii", "replace")
 
 
 @lru_cache(8192)  # the learn loop reads each id a dozen times within one batch

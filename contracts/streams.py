@@ -21,20 +21,36 @@ START = "0-0"
 _LABEL_BUCKET_MS = 3_600_000
 _DECISIONS_KEPT = 1_000
 _REVISIONS_KEPT = 100_000
+MOST_LABELS = 1_000
+"""Different labels in a row that one prediction may get: each is kept in the stream, and each rewinds a learner."""
 
-# One atomic step: refuse an unknown prediction, answer a repeated label with its first receipt, else append.
-# The newest label of each prediction is kept in hashes of one hour of predictions, which expire whole.
+# One atomic step: refuse an unknown prediction, answer a repeated label with its first receipt, else append. An entry
+# that is a correction says so itself, in field f: whoever reads it later may have lost, or never had, the first label.
+# Each prediction's "appended newest-id first-id newest-label" is kept in hashes of one hour of predictions, which
+# expire whole; "newest-id newest-label" is how they read before corrections named what they correct.
 ADD_FEEDBACK = """
 if #redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1]) == 0 then return {'unknown', ''} end
 local seen = redis.call('HGET', KEYS[3], ARGV[1])
+local appended, newest, first, label = 0
 if seen then
-  local id, label = string.match(seen, '^([^ ]+) (.*)$')
-  if label == ARGV[2] then return {'duplicate', id} end
+  appended, newest, first, label = string.match(seen, '^(%d+) ([^ ]+) ([^ ]+) (.*)$')
+  if not appended then
+    appended = 1
+    newest, label = string.match(seen, '^([^ ]+) (.*)$')
+    first = newest
+  end
+  if label == ARGV[2] then return {'duplicate', newest} end
+  if tonumber(appended) >= tonumber(ARGV[5]) then return {'limited', newest} end
 end
-local id = redis.call('XADD', KEYS[2], '*', 'e', ARGV[3])
-redis.call('HSET', KEYS[3], ARGV[1], id .. ' ' .. ARGV[2])
+local id
+if first then
+  id = redis.call('XADD', KEYS[2], '*', 'e', ARGV[3], 'f', first)
+else
+  id = redis.call('XADD', KEYS[2], '*', 'e', ARGV[3])
+end
+redis.call('HSET', KEYS[3], ARGV[1], (appended + 1) .. ' ' .. id .. ' ' .. (first or id) .. ' ' .. ARGV[2])
 redis.call('PEXPIRE', KEYS[3], ARGV[4])
-return {seen and 'correction' or 'accepted', id}
+return {first and 'correction' or 'accepted', id}
 """
 
 
@@ -55,7 +71,14 @@ def feedback_call(model: str, feedback: Feedback, horizon_s: float) -> tuple[lis
     bucket = f"labels:{milliseconds // _LABEL_BUCKET_MS}"
     keys = [key(model, "predictions"), key(model, "feedback"), key(model, bucket)]
     kept_ms = int(horizon_s * 1000) + _LABEL_BUCKET_MS
-    return keys, [feedback.prediction_id, str(feedback.label), events.encode(feedback), str(kept_ms)]
+    arguments: list[str | bytes] = [
+        feedback.prediction_id,
+        str(feedback.label),
+        events.encode(feedback),
+        str(kept_ms),
+        str(MOST_LABELS),
+    ]
+    return keys, arguments
 
 
 class Streams:
@@ -73,7 +96,10 @@ class Streams:
         return _text(self.client.xadd(self.key(source), {events.FIELD: events.encode(event)}))
 
     def add_feedback(self, feedback: Feedback, horizon_s: float) -> tuple[str, str]:
-        """(accepted | duplicate | correction | unknown, feedback id)."""
+        """(accepted | duplicate | correction | unknown | limited, feedback id).
+
+        `limited`: the prediction has had `MOST_LABELS` labels; nothing was appended, and the id is the newest one's.
+        """
         keys, arguments = feedback_call(self.model, feedback, horizon_s)
         status, id_ = cast(list[bytes], self.client.eval(ADD_FEEDBACK, len(keys), *keys, *arguments))
         return status.decode(), id_.decode()

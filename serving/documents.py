@@ -21,6 +21,7 @@ _REASONS = {
     404: "There is no such model, prediction or feedback",
     413: "The body is too large",
     422: "A field is missing, of a wrong type, or not in the schema; `field` names it",
+    429: "This prediction's label has changed as often as is taken",
     500: "The model gave no finite score",
     503: "No champion yet, or Redis is away; send it again after Retry-After seconds",
 }
@@ -59,7 +60,8 @@ def feedback(schema: Schema) -> dict[str, Any]:
             "status": {"enum": ["accepted", "duplicate", "correction"]},
         },
     }
-    return {"requestBody": _body(question), "responses": _responses(202, "A receipt", receipt, 400, 404, 413, 422, 503)}
+    responses = _responses(202, "A receipt", receipt, 400, 404, 413, 422, 429, 503)
+    return {"requestBody": _body(question), "responses": responses}
 
 
 def _features(schema: Schema) -> dict[str, Any]:

@@ -59,6 +59,10 @@ async def accept(wire: Wire, live: Live, body: bytes) -> dict[str, str]:
             f'"{given.prediction_id}" is no prediction of {live.name}, or is older than its label horizon ({horizon})'
         )
         raise Refusal(404, reason, "prediction_id")
+    if status == "limited":
+        raise Refusal(
+            429, f"this prediction has had {streams.MOST_LABELS} different labels; no more are taken", "label"
+        )
     return {"feedback_id": feedback_id, "status": status}
 
 

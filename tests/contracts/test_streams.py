@@ -8,7 +8,7 @@ import redis
 
 from contracts import events, lease
 from contracts.events import BadEntry, Decision, Feedback, Prediction, Shadow
-from contracts.streams import Streams
+from contracts.streams import MOST_LABELS, Streams
 
 PREDICTION = Prediction(3, 17, (0.25, 0.75), (1.5, None, "a", True), "abc")
 
@@ -74,6 +74,68 @@ def test_feedback_gets_a_receipt(streams: Streams) -> None:
     assert streams.length("feedback") == 2
     with pytest.raises(ValueError, match="milliseconds-sequence"):
         streams.add_feedback(Feedback("nonsense", "true"), 60)
+
+
+def firsts(streams: Streams) -> list[str | None]:
+    return [events.first_of(fields) for _, fields in streams.follow("feedback", "0-0")]
+
+
+def test_a_correction_names_the_first_label_it_corrects(streams: Streams) -> None:
+    """Every later entry carries the first label's id, also a correction of a correction, and one back to the first."""
+    asked, other = streams.append(PREDICTION), streams.append(PREDICTION)
+    given = [streams.add_feedback(Feedback(asked, label), 60) for label in ("a", "b", "b", "c", "a")]
+    first = given[0][1]
+    assert [status for status, _ in given] == ["accepted", "correction", "duplicate", "correction", "correction"]
+    assert streams.add_feedback(Feedback(other, "a"), 60)[0] == "accepted"
+    assert firsts(streams) == [None, first, first, first, None]
+    ids = [id_ for id_, _ in streams.follow("feedback", "0-0")]
+    assert ids[:4] == [given[0][1], given[1][1], given[3][1], given[4][1]]
+    assert given[2][1] == given[1][1], "a duplicate's receipt is that of the label it repeats"
+
+
+@pytest.mark.parametrize("label", ["b", "1-0 2-0 b", "7 1-0 2-0 b", "two\nlines, a nul \x00", " ", "\u00e4"])
+def test_a_label_may_read_like_what_is_kept_of_it(streams: Streams, label: str) -> None:
+    """Spaces, ids, line ends and NULs in a class's name change no status."""
+    asked = streams.append(PREDICTION)
+    _, first = streams.add_feedback(Feedback(asked, label), 60)
+    assert streams.add_feedback(Feedback(asked, label), 60) == ("duplicate", first)
+    assert streams.add_feedback(Feedback(asked, "c"), 60)[0] == "correction"
+    assert streams.add_feedback(Feedback(asked, label), 60)[0] == "correction"
+    assert firsts(streams) == [None, first, first]
+
+
+@pytest.mark.parametrize("label", ["a", "5 1-0 2-0 a"])
+def test_labels_kept_before_corrections_named_the_first_are_read(streams: Streams, label: str) -> None:
+    """A hash value of "newest-id label" is one label, and the first."""
+    asked = streams.append(PREDICTION)
+    first = streams.append(Feedback(asked, label))
+    bucket = streams.key(f"labels:{events.entry_id(asked)[0] // 3_600_000}")
+    streams.client.hset(bucket, asked, f"{first} {label}")
+    assert streams.add_feedback(Feedback(asked, label), 60) == ("duplicate", first)
+    assert streams.add_feedback(Feedback(asked, "b"), 60)[0] == "correction"
+    assert streams.add_feedback(Feedback(asked, label), 60)[0] == "correction"
+    assert firsts(streams) == [None, first, first]
+
+
+def test_once_the_labels_of_an_hour_have_expired_a_label_is_a_first_one(streams: Streams) -> None:
+    """Nobody knows better; the hashes outlive the label horizon by an hour."""
+    asked = streams.append(PREDICTION)
+    streams.add_feedback(Feedback(asked, "a"), 60)
+    (bucket,) = streams.client.keys("*labels:*")
+    assert 3_600_000 < streams.client.pttl(bucket) <= 3_660_000
+    streams.client.delete(bucket)
+    assert streams.add_feedback(Feedback(asked, "b"), 60)[0] == "accepted"
+    assert firsts(streams) == [None, None]
+
+
+def test_labels_without_end_for_one_prediction_are_limited(streams: Streams) -> None:
+    """After the limit nothing is appended and nothing grows; repeats of the newest label stay duplicates."""
+    asked = streams.append(PREDICTION)
+    given = [streams.add_feedback(Feedback(asked, str(n)), 60) for n in range(MOST_LABELS)]
+    assert {status for status, _ in given[1:]} == {"correction"}
+    assert streams.add_feedback(Feedback(asked, "more"), 60) == ("limited", given[-1][1])
+    assert streams.add_feedback(Feedback(asked, str(MOST_LABELS - 1)), 60) == ("duplicate", given[-1][1])
+    assert streams.length("feedback") == MOST_LABELS
 
 
 def test_an_unreadable_entry_is_buried_once_with_its_bytes(streams: Streams) -> None:

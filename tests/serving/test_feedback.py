@@ -11,7 +11,7 @@ from contracts import events
 from contracts.events import Feedback
 from contracts.facts import LearnFacts
 from contracts.releases import Board, Releases
-from contracts.streams import Streams
+from contracts.streams import MOST_LABELS, Streams
 from tests.serving.harness import GOOD, Replies, Server, request
 
 URL = "/models/fruit/feedback"
@@ -46,6 +46,18 @@ def test_a_label_gets_a_receipt(server: Server, client: redis.Redis) -> None:
         Feedback(id_, "true", "ann", "seen", 1767323045.0),
         Feedback(id_, "false", None, None, 1.5e9),
     ]
+
+
+def test_labels_without_end_for_one_prediction_are_refused(server: Server, client: redis.Redis) -> None:
+    """429 names the limit; other predictions are labelled as before."""
+    id_, kept = asked(server), Streams(client, "fruit")
+    for n in range(MOST_LABELS):
+        kept.add_feedback(Feedback(id_, ("true", "false")[n % 2]), 60)
+    status, answer = server.ask("POST", URL, {"prediction_id": id_, "label": True})
+    assert (status, answer["error"]["field"]) == (429, "label")
+    assert "changed 1000 times" in answer["error"]["reason"]
+    assert kept.length("feedback") == MOST_LABELS
+    assert server.ask("POST", URL, {"prediction_id": asked(server), "label": True})[0] == 202
 
 
 def test_a_value_is_a_label_of_regression(server: Server, client: redis.Redis) -> None:
