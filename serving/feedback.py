@@ -60,9 +60,7 @@ async def accept(wire: Wire, live: Live, body: bytes) -> dict[str, str]:
         )
         raise Refusal(404, reason, "prediction_id")
     if status == "limited":
-        raise Refusal(
-            429, f"this prediction has had {streams.MOST_LABELS} different labels; no more are taken", "label"
-        )
+        raise Refusal(429, f"the label changed {streams.MOST_LABELS} times; no more changes are taken", "label")
     return {"feedback_id": feedback_id, "status": status}
 
 
