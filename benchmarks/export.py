@@ -15,10 +15,10 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks._head import head
-from learners import batch_zoo, graph
+from learners import batch_zoo
 from learners.batch import export, fit
 from learners.catalogue import build_online
-from learners.export import to_onnx
+from learners.export import graph, to_onnx
 from learners.parity import parity
 from tests.learners.streams import STREAMS, Stream, learners, stream
 from tests.learners.test_shared_streams import FOLDER, shared

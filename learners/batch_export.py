@@ -14,10 +14,10 @@ from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostin
 from sklearn.linear_model import LogisticRegression, Ridge
 
 from contracts.schema import Schema
-from learners.ensemble import LESS_OR_EQUAL, Ensemble, Place
-from learners.frame import Frame, NotExportable, Numbers, OneHot
-from learners.graph import Graph
-from learners.linear import Weights, linear
+from learners.export.frame import Frame, NotExportable, Numbers, OneHot
+from learners.export.graph import Graph
+from learners.export.linear import Weights, linear
+from learners.export.tree_ensemble import LESS_OR_EQUAL, Ensemble, Place
 
 
 def to_onnx(pipeline: Any, schema: Schema) -> onnx.ModelProto:

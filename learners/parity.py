@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from contracts.schema import Schema, Value
-from learners import graph
-from learners.frame import NotExportable
+from learners.export import graph
+from learners.export.frame import NotExportable
 
 ONLINE_TOLERANCE = 1e-9
 BATCH_TOLERANCE = 1e-5

@@ -1,7 +1,7 @@
 """The answer before any version has earned it."""
 
 from contracts.schema import Schema
-from learners.graph import Graph
+from learners.export.graph import Graph
 
 
 def prior_onnx(schema: Schema) -> bytes:

@@ -7,8 +7,8 @@ import pytest
 
 from contracts.config import Learner
 from contracts.schema import Feature, Label, Schema
-from learners import graph
 from learners.batch import CannotFit, Fitted, export, fit
+from learners.export import graph
 from learners.metrics import baseline, measure
 from learners.parity import parity, require_parity
 from tests.learners.streams import Stream, case_id, cases, mixed, stream

@@ -8,9 +8,8 @@ from river import base, ensemble, forest, linear_model, multiclass, naive_bayes,
 
 from contracts.config import Learner
 from contracts.schema import Feature, Label, Schema
-from learners import graph
 from learners.catalogue import build_online
-from learners.export import NotExportable, to_onnx
+from learners.export import NotExportable, graph, to_onnx
 from learners.online import OnlineLearner
 from learners.parity import compare
 from tests.learners.streams import Stream, mixed, stream

@@ -10,8 +10,8 @@ import pytest
 from river import compose, ensemble, feature_extraction, linear_model, naive_bayes, optim, preprocessing, tree
 
 from contracts.schema import Feature, Label, Schema
-from learners import graph, zoo
-from learners.export import NotExportable, supported, to_onnx
+from learners import zoo
+from learners.export import NotExportable, graph, supported, to_onnx
 from learners.online import OnlineLearner
 from learners.parity import compare
 from tests.learners.streams import MIXED, Stream, mixed, stream

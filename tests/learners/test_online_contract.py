@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 
 from contracts.config import Learner
-from learners import graph
 from learners.catalogue import build_online
-from learners.export import to_onnx
+from learners.export import graph, to_onnx
 from learners.online import OnlineLearner
 from learners.parity import ONLINE_TOLERANCE, compare, parity
 from tests.learners.streams import Stream, case_id, cases, stream

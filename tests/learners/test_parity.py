@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from contracts.schema import Feature, Label, Schema
-from learners import graph
-from learners.frame import NotExportable
+from learners.export import graph
+from learners.export.frame import NotExportable
 from learners.parity import Parity, compare, require_parity
 from learners.prior import prior_onnx
 from tests.learners.streams import mixed

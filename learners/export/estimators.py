@@ -1,53 +1,33 @@
-"""River models as ONNX graphs that answer what River answers, computed in double.
-
->>> from river import linear_model, preprocessing
->>> model = preprocessing.StandardScaler() | linear_model.LogisticRegression()
->>> onnx_model = to_onnx(model, schema)  # doctest: +SKIP
-
-Missing numbers and categories act as absent keys do in River, unseen categories likewise; a class that was never seen
-has probability 0, and a model that has no opinion yet answers equal probabilities, or 0. Differences are those of the
-order of summation: below 1e-12 of the sum's largest term.
-"""
+"""River's estimators as nodes of a graph, by type."""
 
 import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
-import onnx
 from river import ensemble, forest, linear_model, multiclass, naive_bayes, optim, preprocessing, tree
 from river.compose import Pipeline
 
-from contracts.schema import Schema
-from learners import bayes, forests, leaves, trees, zoo
-from learners.frame import Frame, NotExportable
-from learners.graph import Graph
-from learners.linear import linear
-from learners.multiclass import one_vs_rest
+from learners import zoo
+from learners.export import bayes, ensembles, leaves, trees
+from learners.export.frame import Frame, NotExportable
+from learners.export.linear import linear
+from learners.export.multiclass import one_vs_rest
+from learners.export.transformers import transform
 from learners.online import class_keys, class_scores
-from learners.transformers import transform
-
-__all__ = ["NotExportable", "supported", "to_onnx", "weights"]
 
 
-def to_onnx(model: Any, schema: Schema) -> onnx.ModelProto:
-    """The graph of a River estimator, or of a pipeline that ends in one, with the schema's signature.
-
-    A binary label is learned as bool (whether it is the second class), other classes as their text. Weights are
-    overridable initializers. Raises NotExportable, naming the part that has no exact equivalent.
-    """
-    graph = Graph(schema)
-    return graph.finish(_emit(model, Frame.of_inputs(graph), alone=True), type(model).__name__)
-
-
-def weights(model: Any, schema: Schema) -> dict[str, np.ndarray]:
-    """What learning changes in the graph of `to_onnx`, by initializer name.
-
-    A session of an earlier export accepts them as inputs where all shapes are equal and no category or split is new.
-    """
-    graph = Graph(schema)
-    _emit(model, Frame.of_inputs(graph), alone=True)
-    return graph.weights
+def emit(model: Any, frame: Frame, alone: bool) -> str:
+    """Scores [n, k]. Where there is no opinion, a model that is `alone` answers equal probabilities, else zeros."""
+    if type(model) is Pipeline:
+        *steps, model = model.steps.values()
+        for step in steps:
+            frame = transform(step, frame)
+    exporter = _ESTIMATORS.get(type(model))
+    if exporter is None:
+        reason = _REFUSED.get(type(model), f"known estimators are {', '.join(supported())}")
+        raise NotExportable(type(model).__name__, reason)
+    return exporter(model, frame, alone)
 
 
 def supported() -> tuple[str, ...]:
@@ -55,21 +35,8 @@ def supported() -> tuple[str, ...]:
     return tuple(sorted(kind.__name__ for kind in _ESTIMATORS))
 
 
-def _emit(model: Any, frame: Frame, alone: bool) -> str:
-    """Scores [n, k]. Where there is no opinion, a model that is `alone` answers equal probabilities, else zeros."""
-    if type(model) is Pipeline:
-        *steps, model = model.steps.values()
-        for step in steps:
-            frame = transform(step, frame)
-    emit = _ESTIMATORS.get(type(model))
-    if emit is None:
-        reason = _REFUSED.get(type(model), f"known estimators are {', '.join(supported())}")
-        raise NotExportable(type(model).__name__, reason)
-    return emit(model, frame, alone)
-
-
 def _member(model: Any, frame: Frame) -> str:
-    return _emit(model, frame, alone=False)
+    return emit(model, frame, alone=False)
 
 
 def _nothing(frame: Frame, alone: bool) -> str:
@@ -125,7 +92,7 @@ def _coefficients(model: Any) -> tuple[dict[Any, float], float]:
 
 def _standard_target(model: Any, frame: Frame, alone: bool) -> str:
     """River's inverse: the regressor's answer in standard deviations, about the mean."""
-    value = _emit(model.regressor, frame, alone)
+    value = emit(model.regressor, frame, alone)
     spread = frame.graph.weight("target_spread", model.var.get() ** 0.5)
     shift = frame.graph.weight("target_shift", model.var.mean.get())
     return frame.graph.add("Add", frame.graph.add("Mul", value, spread), shift)
@@ -146,19 +113,19 @@ def _only(frame: Frame, scores: str) -> str:
     return frame.graph.add("Squeeze", scores, frame.graph.constant([1], np.int64))
 
 
-def _naive_bayes(emit: Callable[[Any, Frame], str]) -> "Exporter":
+def _naive_bayes(export: Callable[[Any, Frame], str]) -> "Exporter":
     def classifier(model: Any, frame: Frame, alone: bool) -> str:
         _expect(model, frame, "binary", "multiclass")
         _expect_classes(model, frame, model.class_counts)
-        return emit(model, frame) if model.class_counts else _nothing(frame, alone)
+        return export(model, frame) if model.class_counts else _nothing(frame, alone)
 
     return classifier
 
 
-def _classifiers(emit: Callable[[Any, Frame, forests.Emit, bool], str]) -> "Exporter":
+def _classifiers(export: Callable[[Any, Frame, ensembles.Emit, bool], str]) -> "Exporter":
     def classifier(model: Any, frame: Frame, alone: bool) -> str:
         _expect(model, frame, "binary", "multiclass")
-        return emit(model, frame, _member, alone)
+        return export(model, frame, _member, alone)
 
     return classifier
 
@@ -169,10 +136,10 @@ def _one_vs_rest(model: Any, frame: Frame, alone: bool) -> str:
     return one_vs_rest(model, frame, _member, alone)
 
 
-def _regressors(emit: Callable[[Any, Frame, forests.Emit], str]) -> "Exporter":
+def _regressors(export: Callable[[Any, Frame, ensembles.Emit], str]) -> "Exporter":
     def regressor(model: Any, frame: Frame, alone: bool) -> str:
         _expect(model, frame, "regression")
-        return emit(model, frame, _member)
+        return export(model, frame, _member)
 
     return regressor
 
@@ -195,17 +162,17 @@ _ESTIMATORS: dict[type, Exporter] = {
     naive_bayes.BernoulliNB: _naive_bayes(bayes.bernoulli),
     naive_bayes.MultinomialNB: _naive_bayes(bayes.multinomial),
     naive_bayes.ComplementNB: _naive_bayes(bayes.complement),
-    forest.ARFClassifier: _classifiers(forests.forest_classifier),
-    zoo.OrderedForestClassifier: _classifiers(forests.forest_classifier),
-    forest.ARFRegressor: _regressors(forests.forest_regressor),
-    ensemble.SRPClassifier: _classifiers(forests.patches_classifier),
-    ensemble.BaggingClassifier: _classifiers(forests.bagging_classifier),
-    ensemble.ADWINBaggingClassifier: _classifiers(forests.bagging_classifier),
-    ensemble.LeveragingBaggingClassifier: _classifiers(forests.bagging_classifier),
-    ensemble.BaggingRegressor: _regressors(forests.bagging_regressor),
+    forest.ARFClassifier: _classifiers(ensembles.forest_classifier),
+    zoo.OrderedForestClassifier: _classifiers(ensembles.forest_classifier),
+    forest.ARFRegressor: _regressors(ensembles.forest_regressor),
+    ensemble.SRPClassifier: _classifiers(ensembles.patches_classifier),
+    ensemble.BaggingClassifier: _classifiers(ensembles.bagging_classifier),
+    ensemble.ADWINBaggingClassifier: _classifiers(ensembles.bagging_classifier),
+    ensemble.LeveragingBaggingClassifier: _classifiers(ensembles.bagging_classifier),
+    ensemble.BaggingRegressor: _regressors(ensembles.bagging_regressor),
     multiclass.OneVsRestClassifier: _one_vs_rest,
-    ensemble.AdaBoostClassifier: _classifiers(forests.boosting_classifier),
-    ensemble.ADWINBoostingClassifier: _classifiers(forests.boosting_classifier),
+    ensemble.AdaBoostClassifier: _classifiers(ensembles.boosting_classifier),
+    ensemble.ADWINBoostingClassifier: _classifiers(ensembles.boosting_classifier),
 }
 
 _ALTERNATES = (

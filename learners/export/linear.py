@@ -4,7 +4,7 @@ from collections.abc import Hashable, Mapping, Sequence
 
 import numpy as np
 
-from learners.frame import Frame, NotExportable
+from learners.export.frame import Frame, NotExportable
 
 Weights = Mapping[Hashable, float]
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from learners import leaves, trees
-from learners.frame import Frame, NotExportable
+from learners.export import leaves, trees
+from learners.export.frame import Frame, NotExportable
 
 Emit = Callable[[Any, Frame], str]
 """Exports a member: double[n, k] of votes, zeros where it has no opinion; or double[n, 1] of values."""

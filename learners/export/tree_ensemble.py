@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from onnx import numpy_helper
 
-from learners.graph import ML, Graph
+from learners.export.graph import ML, Graph
 
 LESS_OR_EQUAL, EQUAL = 0, 4
 _SUM = 1

@@ -16,8 +16,8 @@ from river.forest.adaptive_random_forest import BaseTreeClassifier, BaseTreeRegr
 from river.tree.nodes.branch import NominalBinaryBranch, NominalMultiwayBranch, NumericBinaryBranch
 
 from learners import zoo
-from learners.ensemble import EQUAL, LESS_OR_EQUAL, Ensemble, Place
-from learners.frame import Frame, NotExportable
+from learners.export.frame import Frame, NotExportable
+from learners.export.tree_ensemble import EQUAL, LESS_OR_EQUAL, Ensemble, Place
 
 PLAIN = (
     tree.HoeffdingTreeClassifier,

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto
 
-from learners.frame import Frame, NotExportable, Numbers
-from learners.linear import linear
+from learners.export.frame import Frame, NotExportable, Numbers
+from learners.export.linear import linear
 from learners.online import class_keys
 
 # What River adds to every density and share.

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from learners.graph import Graph
+from learners.export.graph import Graph
 
 
 class NotExportable(Exception):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from river import compose, feature_extraction, preprocessing
 
-from learners.frame import Frame, NotExportable, Numbers, OneHot
+from learners.export.frame import Frame, NotExportable, Numbers, OneHot
 from learners.zoo import Categories
 
 

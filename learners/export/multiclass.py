@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from contracts.schema import Label, Schema
-from learners.forests import Emit
-from learners.frame import Frame
+from learners.export.ensembles import Emit
+from learners.export.frame import Frame
 from learners.online import class_keys, class_scores
 
 

@@ -13,9 +13,9 @@ from river.tree.splitter import GaussianSplitter
 from river.tree.splitter.nominal_splitter_classif import NominalSplitterClassif
 
 from contracts.schema import Label
-from learners.frame import NotExportable
+from learners.export.frame import NotExportable
+from learners.export.trees import Leaves
 from learners.online import class_keys, class_scores
-from learners.trees import Leaves
 
 _HALF_LOG_TAU = 0.5 * math.log(math.tau)
 
