@@ -32,6 +32,8 @@ class Prediction(msgspec.Struct, frozen=True, array_like=True):
     row: tuple[Value, ...]
     schema: str
     """Fingerprint of the schema that orders `row`."""
+    entity: str | None = None
+    """Whom it is about, as `contracts.entities.masked` writes it; None when nobody said."""
 
 
 class Shadow(msgspec.Struct, frozen=True, array_like=True):

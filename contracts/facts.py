@@ -108,6 +108,8 @@ class ServingFacts(msgspec.Struct, frozen=True, kw_only=True):
     answered: int = 0
     unlogged: int = 0
     """Answers whose log entry failed (prediction_id null)."""
+    entity_key: str = ""
+    """Fingerprint of the key under which entities are stored (`contracts.entities.fingerprint`)."""
 
 
 class DriftFacts(msgspec.Struct, frozen=True, kw_only=True):

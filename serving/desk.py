@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 
-from contracts import events
+from contracts import entities, events
 from contracts.events import Prediction
 from contracts.schema import Value
 from serving.live import Live
@@ -20,23 +20,24 @@ Answer = Callable[[int, bytes], None]
 
 
 class Desk:
-    """Collects questions for one turn of the event loop."""
+    """Collects questions for one turn of the event loop. What entities are called goes no further than here."""
 
-    def __init__(self, wire: Wire):
-        self._wire = wire
+    def __init__(self, wire: Wire, entity_key: bytes):
+        self._wire, self._entity_key = wire, entity_key
         self._turn: dict[Live, list[_Asked]] = {}
 
     def ask(self, live: Live, body: bytes | bytearray, answer: Answer) -> None:
         """Answers a predict request, now or in a later turn. What cannot be read is refused and not logged."""
         try:
-            row = live.form.read(body)
+            row, entity_id = live.form.read(body)
         except Refusal as refusal:
             live.counts.refusals[refusal.status] += 1
             answer(refusal.status, refusal.body)
             return
         if not self._turn:
             asyncio.get_running_loop().call_soon(self._score_turn)
-        self._turn.setdefault(live, []).append(_Asked(live, row, answer))
+        entity = None if entity_id is None else entities.masked(self._entity_key, live.name, entity_id)
+        self._turn.setdefault(live, []).append(_Asked(live, row, entity, answer))
 
     def _score_turn(self) -> None:
         turn, self._turn = self._turn, {}
@@ -55,17 +56,19 @@ class Desk:
                 question.refuse(Refusal(500, f"version {served.version} gives no finite score for this question"))
                 continue
             question.served, question.scores = served, scores
-            event = Prediction(served.version, served.revision, scores, question.row, live.schema.fingerprint)
+            event = Prediction(
+                served.version, served.revision, scores, question.row, live.schema.fingerprint, question.entity
+            )
             self._wire.send(question.logged, b"XADD", live.stream, b"*", events.FIELD, events.encode(event))
 
 
 class _Asked:
     """A question on its way to its answer."""
 
-    __slots__ = ("answer", "at", "live", "row", "scores", "served")
+    __slots__ = ("answer", "at", "entity", "live", "row", "scores", "served")
 
-    def __init__(self, live: Live, row: tuple[Value, ...], answer: Answer):
-        self.live, self.row, self.answer = live, row, answer
+    def __init__(self, live: Live, row: tuple[Value, ...], entity: str | None, answer: Answer):
+        self.live, self.row, self.entity, self.answer = live, row, entity, answer
         self.at = time.perf_counter()
         self.served: Served
         self.scores: Scores

@@ -26,13 +26,25 @@ _REASONS = {
     503: "No champion yet, or Redis is away; send it again after Retry-After seconds",
 }
 _TEXT_OR_NULL = {"type": ["string", "null"]}
+_ENTITY = {
+    **_TEXT_OR_NULL,
+    "minLength": 1,
+    "maxLength": 256,
+    "description": "Whom the question is about, so that `tiltyard erase` can find it. Only a keyed hash is stored.",
+    "examples": ["customer-17"],
+}
 
 
 def predict(name: str, schema: Schema) -> dict[str, Any]:
     """OpenAPI of one model's predict route."""
     return {
         "requestBody": _body(
-            {"type": "object", "required": ["features"], "properties": {"features": _features(schema)}}
+            {
+                "type": "object",
+                "required": ["features"],
+                "additionalProperties": False,
+                "properties": {"features": _features(schema), "entity_id": _ENTITY},
+            }
         ),
         "responses": _responses(200, "The champion's answer", _answer(name, schema), 400, 413, 422, 500, 503),
     }

@@ -2,9 +2,10 @@
 
 import json
 import math
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import Meta
 
 from contracts.config import Model
 from contracts.schema import BadInput, Value, bad_input
@@ -14,6 +15,7 @@ from serving.refusal import Refusal
 BODY_LIMIT = 1 << 20
 """Bytes of the largest body that is read."""
 
+_Entity = Annotated[str, Meta(min_length=1, max_length=256)]
 _FORM = 'send {"features": {...}}'
 
 
@@ -24,13 +26,15 @@ class Form:
         self.name, self.schema = name, model.schema
         label = self.schema.label
         self._classes, self._texts = label.classes, label.class_texts
-        body = msgspec.defstruct("Question", [("features", self.schema.struct)], forbid_unknown_fields=True)
+        fields: list[Any] = [("features", self.schema.struct), ("entity_id", _Entity | None, None)]
+        body = msgspec.defstruct("Question", fields, forbid_unknown_fields=True)
         self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(body)
 
-    def read(self, body: bytes | bytearray) -> tuple[Value, ...]:
-        """Features in schema order. Raises Refusal: 422 naming the field, or 400 when it is no JSON."""
+    def read(self, body: bytes | bytearray) -> tuple[tuple[Value, ...], str | None]:
+        """Features in schema order, and the entity id. Raises Refusal: 422 naming the field, or 400 for no JSON."""
         try:
-            return self.schema.row(self._decoder.decode(body).features)
+            question = self._decoder.decode(body)
+            return self.schema.row(question.features), question.entity_id
         except BadInput as error:
             raise Refusal(422, error.reason, f"features.{error.field}") from None
         except msgspec.ValidationError as error:

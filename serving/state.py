@@ -12,7 +12,7 @@ import redis.asyncio
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from contracts import streams
+from contracts import entities, streams
 from contracts.config import Config
 from contracts.facts import ServingFacts
 from contracts.settings import Settings
@@ -36,7 +36,9 @@ class State:
         self.config, self.settings, self.address = config, settings, address
         self.models = {name: Live(name, model) for name, model in config.models.items()}
         self.wire = Wire(settings.redis_url)
-        self.desk = Desk(self.wire)
+        entity_key = entities.key(settings)
+        self.entity_key = entities.fingerprint(entity_key)
+        self.desk = Desk(self.wire, entity_key)
         # One quick retry: enough to replace a connection that died while idle, and no wait while Redis is away.
         self.client = streams.connect(settings.redis_url, _TIMEOUT_S, retry=Retry(NoBackoff(), 1))
         self.redis = redis.asyncio.Redis.from_url(settings.redis_url, socket_timeout=_TIMEOUT_S)
@@ -107,6 +109,7 @@ class State:
             refused=live.refused,
             answered=live.counts.answered,
             unlogged=live.counts.unlogged,
+            entity_key=self.entity_key,
         )
 
     def _leave(self) -> None:

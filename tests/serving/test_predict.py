@@ -2,13 +2,15 @@
 
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 import redis
 from onnx import TensorProto, helper
 
-from contracts import events
+from contracts import entities, events, streams
 from contracts.events import Prediction
+from contracts.facts import ServingFacts
 from contracts.streams import Streams
 from tests.serving.harness import FRUIT, GOOD, Replies, Server, crown, graph, release, request, until
 
@@ -61,6 +63,33 @@ def test_the_app_answers_like_the_door(server: Server, client: redis.Redis) -> N
     assert {**answer, "prediction_id": None} == {**server.predict("fruit", a=1, b=2.5)[1], "prediction_id": None}
 
 
+@pytest.mark.parametrize("way", ["door", "app"])
+@pytest.mark.parametrize("entity_id", ["customer-17", "\u00e4\U0001f34c", "a\u0000b", "x" * 256])
+def test_an_entity_is_stored_only_as_a_keyed_hash(
+    server: Server, client: redis.Redis, entity_id: str, way: str
+) -> None:
+    """Same name, same hash, under the installation's key; the name itself is not in the entry."""
+    body = msgspec.json.encode({"features": {"a": 1, "b": 2}, "entity_id": entity_id})
+    with server.connect() as line:
+        replies = Replies(line)
+        for _ in range(2):
+            line.sendall(request("POST", URL, body) if way == "door" else chunked(body))
+            assert replies.next()[0] == 200
+    found = [prediction.entity for _, prediction in logged(client)]
+    assert found == [entities.masked(entities.key(server.where), "fruit", entity_id)] * 2
+    raw = [fields[events.FIELD] for _, fields in Streams(client, "fruit").follow("predictions", "0-0")]
+    assert not [entry for entry in raw if entity_id.encode() in entry]
+
+
+def test_every_serving_process_says_which_key_hashes_its_entities(server: Server, client: redis.Redis) -> None:
+    """So that an erasure with another key is noticed."""
+    until(lambda: client.hkeys(streams.key("fruit", "facts")))
+    (name,) = client.hkeys(streams.key("fruit", "facts"))
+    facts = Streams(client, "fruit").fact(name.decode(), ServingFacts)
+    assert facts is not None
+    assert facts.entity_key == entities.fingerprint(entities.key(server.where))
+
+
 BAD: list[tuple[bytes, int, str | None, str]] = [
     (b'{"features":{"a":"1","b":2}}', 422, "features.a", "Expected `float`, got `str`"),
     (b'{"features":{"a":true,"b":2}}', 422, "features.a", "Expected `float`, got `bool`"),
@@ -68,6 +97,10 @@ BAD: list[tuple[bytes, int, str | None, str]] = [
     (b'{"features":{"b":2}}', 422, "features.a", "is required"),
     (b'{"features":{"a":1,"b":2,"c":3}}', 422, "features.c", "is not in the schema"),
     (b'{"features":{"a":1,"b":2},"extra":3}', 422, "extra", "is not in the schema"),
+    (b'{"features":{"a":1,"b":2},"entity_id":17}', 422, "entity_id", "Expected `str | null`, got `int`"),
+    (b'{"features":{"a":1,"b":2},"entity_id":""}', 422, "entity_id", "length >= 1"),
+    (b'{"features":{"a":1,"b":2},"entity_id":"%b"}' % (b"x" * 257), 422, "entity_id", "length <= 256"),
+    (b'{"features":{"a":1,"b":2},"entity_id":"\\ud800"}', 400, None, "not valid JSON"),
     (b"{}", 422, "features", "is required"),
     (b"[]", 422, "body", 'send {"features": {...}}'),
     (b'{"features":{"a":NaN,"b":2}}', 422, "features.a", "is not a finite number"),
