@@ -132,10 +132,10 @@ class Scorer:
         if tried is not None and tried[0] == revision and time.monotonic() < tried[1] + _RETRY_REFUSED_S:
             raise tried[2]
         try:
-            release = self.releases.fetch(version)
+            release = self.releases.fetch(version, held=ready.release if ready else None)
             if release is None:
                 raise ReleaseRefused(version, "it is on the board but was not published")
-            served = Served(release, self.schema)
+            served = Served(release, self.schema, reuse=ready)
             self.refused.pop(version, None)
             return served
         except ReleaseRefused as error:

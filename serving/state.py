@@ -5,7 +5,9 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import redis
 import redis.asyncio
@@ -24,7 +26,7 @@ from serving.wire import Wire
 
 log = logging.getLogger(__name__)
 
-_POLL_S = 0.2
+_POLL_S = 0.1
 _FACTS_S = 1.0
 _TIMEOUT_S = 2.0
 
@@ -43,6 +45,8 @@ class State:
         self.client = streams.connect(settings.redis_url, _TIMEOUT_S, retry=Retry(NoBackoff(), 1))
         self.redis = redis.asyncio.Redis.from_url(settings.redis_url, socket_timeout=_TIMEOUT_S)
         self.follower = Follower(self.client, self.models.values(), settings.release_folder)
+        # Of its own: one step at a time, also when a step is still under way as the process leaves.
+        self._thread = ThreadPoolExecutor(1, "follow")
 
     @property
     def doors(self) -> dict[bytes, Live]:
@@ -52,20 +56,22 @@ class State:
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Follows Redis in the background; on entry the champions serve, as far as they are known."""
-        await asyncio.to_thread(self._start)
+        beside = partial(asyncio.get_running_loop().run_in_executor, self._thread)
+        await beside(self._start)
         wire = asyncio.create_task(self.wire.keep())
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(1.0):
                 while not self.wire.connected:
                     await asyncio.sleep(0.005)
-        following = asyncio.create_task(self._follow())
+        following = asyncio.create_task(self._follow(beside))
         try:
             yield
         finally:
             for task in (following, wire):
                 task.cancel()
             await asyncio.gather(following, wire, return_exceptions=True)
-            await asyncio.to_thread(self._leave)
+            await beside(self._leave)
+            self._thread.shutdown()
             await self.redis.aclose()
             self.client.close()
 
@@ -76,14 +82,14 @@ class State:
             log.warning("starts without redis error=%s", error)
         self.follower.start_from_copies()
 
-    async def _follow(self) -> None:
+    async def _follow(self, beside: Callable[[Callable[[], None]], Awaitable[None]]) -> None:
         told_at, away = 0.0, False
         while True:
             try:
-                await asyncio.to_thread(self.follower.step)
+                await beside(self.follower.step)
                 if time.monotonic() - told_at >= _FACTS_S:
                     told_at = time.monotonic()
-                    await asyncio.to_thread(self._tell)
+                    await beside(self._tell)
                 away = False
             except redis.RedisError as error:
                 if not away:
@@ -113,7 +119,8 @@ class State:
         )
 
     def _leave(self) -> None:
-        """Takes this process's facts away, so that nobody mistakes it for a stale one."""
+        """Keeps what serves, and takes this process's facts away, so that nobody mistakes it for a stale one."""
+        self.follower.keep_copies()
         with contextlib.suppress(redis.RedisError):
             for name in self.models:
                 self.client.hdel(streams.key(name, "facts"), f"serving:{self.address}")

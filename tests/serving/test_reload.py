@@ -33,6 +33,7 @@ from tests.serving.harness import (
     serving,
     until,
 )  # fmt: skip
+from tests.serving.revisions import revision
 
 Answer = dict[str, Any]
 
@@ -145,14 +146,14 @@ def following(client: redis.Redis, folder: Path) -> Iterator[tuple[Follower, Liv
 
 
 def test_a_follower_fetches_only_what_changed(client: redis.Redis, tmp_path: Path) -> None:
-    """The same board and revision keep the same session; a new revision replaces it."""
-    crown_all(client)
+    """The same board and revision keep what serves; a new revision replaces it."""
+    crown(client, revision(1))
     with following(client, tmp_path) as (follower, live):
         follower.step()
         first = live.served
         follower.step()
         assert live.served is first
-        Releases(client, "fruit").publish(release(constant((0.3, 0.7)), 1, 5))
+        Releases(client, "fruit").publish(revision(5))
         follower.step()
         assert live.served is not first
         assert live.served is not None
