@@ -1,47 +1,31 @@
 """The durable log: append-only Delta tables per model, written exactly once, read by everything that looks back.
 
-* ``predictions``: one row per prediction, features as served in columns ``x_NAME``, every version's scores;
+* ``predictions``: one row per prediction, features as served in columns ``x_NAME``, every version's scores, and the
+  keyed hash of whom it is about;
 * ``labels``: one row per feedback, every revision of a label with who said so and when;
 * ``ledger``: one row per decision.
 
-Rows carry the stream offset of their entry (`contracts.events.offset`). Delta stores an application transaction with
-each append but does not refuse a repeated one, so the one writer of a table reads the last offset back first.
+Rows carry the stream offset of their entry (`contracts.events.offset`); what is not beyond the last one is not written.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import deltalake
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from deltalake.exceptions import TableNotFoundError
 
-from contracts import events
+from contracts import events, tables
 from contracts.events import Feedback, Prediction, Shadow
+from contracts.rows import fitting, label_rows, prediction_rows
 from contracts.schema import Schema, Value
 
 Table = Literal["predictions", "labels", "ledger"]
 
-_COLUMN_TYPES = {"float": pa.float64(), "int": pa.int64(), "bool": pa.bool_(), "category": pa.string()}
-_TIME = pa.timestamp("us", tz="UTC")
-_SCORES = pa.list_(pa.float64())
-_SHADOWS = pa.list_(pa.struct([("version", pa.int64()), ("revision", pa.int64()), ("scores", _SCORES)]))
-_LABELS = pa.schema(
-    [
-        ("offset", pa.int64()),
-        ("prediction_offset", pa.int64()),
-        ("label", pa.string()),
-        ("reporter", pa.string()),
-        ("comment", pa.string()),
-        ("labeled_at", _TIME),
-        ("received_at", _TIME),
-    ]
-)
 _LEDGER = pa.schema([("offset", pa.int64()), ("hash", pa.string()), ("line", pa.string())])
 
 
@@ -70,112 +54,105 @@ class Examples:
         )
 
 
+@dataclass(frozen=True)
+class Erased:
+    """Rows that an erasure removed."""
+
+    predictions: int
+    labels: int
+
+
 class Log:
     """One model's tables in a folder. Readers see whole appends only."""
 
     def __init__(self, folder: Path, model: str, schema: Schema):
         self.folder, self.schema = folder / model, schema
+        self._tables: dict[Table, tables.Table] = {
+            "predictions": tables.Table(self.folder, "predictions"),
+            "labels": tables.Table(self.folder, "labels", ("offset", "prediction_offset")),
+            "ledger": tables.Table(self.folder, "ledger"),
+        }
 
     def position(self, table: Table) -> int:
-        """Offset of the last row written; -1 before the first."""
-        delta = self._open(table)
-        found = delta.transaction_version(table) if delta else None
-        return -1 if found is None else int(found)
+        """Offset of the last row written, erased ones included; -1 before the first."""
+        return self._tables[table].position()
 
     def append_predictions(self, rows: Sequence[tuple[str, Prediction, Shadow]]) -> int:
         """Appends what lies beyond `position`; returns how many rows that was. Rows come in id order."""
-        names, features = self.schema.names, self.schema.features
-        fresh = self._beyond("predictions", rows)
-        columns: dict[str, Any] = {
-            "offset": pa.array([events.offset(id_) for id_, _, _ in fresh], pa.int64()),
-            "asked_at": pa.array([_time(id_) for id_, _, _ in fresh], _TIME),
-            "version": pa.array([p.version for _, p, _ in fresh], pa.int64()),
-            "revision": pa.array([p.revision for _, p, _ in fresh], pa.int64()),
-            "scores": pa.array([list(p.scores) for _, p, _ in fresh], _SCORES),
-            "shadows": pa.array([_shadow_cells(shadow) for _, _, shadow in fresh], _SHADOWS),
-        }
-        for i, feature in enumerate(features):
-            cells = [p.row[i] for _, p, _ in fresh]
-            columns[f"x_{names[i]}"] = pa.array(cells, _COLUMN_TYPES[feature.type])
-        return self._append("predictions", pa.table(columns))
+        offsets = [events.offset(id_) for id_, _, _ in rows]
+        build = partial(prediction_rows, self.schema)
+        return self._tables["predictions"].append(offsets, lambda first: fitting(build, offsets[first:], rows[first:]))
 
     def append_labels(self, rows: Sequence[tuple[str, Feedback]]) -> int:
         """Appends what lies beyond `position`; returns how many rows that was. Rows come in id order."""
-        fresh = self._beyond("labels", rows)
-        cells = [
-            {
-                "offset": events.offset(id_),
-                "prediction_offset": events.offset(f.prediction_id),
-                "label": f.label if isinstance(f.label, str) else repr(float(f.label)),
-                "reporter": f.reporter,
-                "comment": f.comment,
-                "labeled_at": None if f.labeled_at is None else datetime.fromtimestamp(f.labeled_at, UTC),
-                "received_at": _time(id_),
-            }
-            for id_, f in fresh
-        ]
-        return self._append("labels", pa.Table.from_pylist(cells, _LABELS))
+        offsets = [events.offset(id_) for id_, _ in rows]
+        return self._tables["labels"].append(offsets, lambda first: fitting(label_rows, offsets[first:], rows[first:]))
 
     def append_ledger(self, seq: int, hash_: str, line: str) -> int:
         """Appends line `seq`, unless it is there. The caller holds the ledger's lease."""
-        if seq <= self.position("ledger"):
-            return 0
-        return self._append("ledger", pa.Table.from_pylist([{"offset": seq, "hash": hash_, "line": line}], _LEDGER))
+        rows = pa.Table.from_pylist([{"offset": seq, "hash": hash_, "line": line}], _LEDGER)
+        return self._tables["ledger"].append([seq], lambda _: rows)
 
     def ledger(self) -> list[str]:
         """Every line of the ledger, in order."""
-        delta = self._open("ledger")
-        if delta is None:
-            return []
-        table = delta.to_pyarrow_table(columns=["offset", "line"]).sort_by("offset")
-        return [str(line) for line in table.column("line").to_pylist()]
+        found = self._tables["ledger"].read(["offset", "line"])
+        return [] if found is None else [str(line) for line in found[1].sort_by("offset")["line"].to_pylist()]
 
     def rows(self, table: Table) -> pa.Table:
         """Everything in a table in offset order; empty before the first append."""
-        delta = self._open(table)
-        return delta.to_pyarrow_table().sort_by("offset") if delta else pa.table({"offset": pa.array([], pa.int64())})
+        found = self._tables[table].read()
+        return pa.table({"offset": pa.array([], pa.int64())}) if found is None else found[1].sort_by("offset")
 
     def examples(self, last: int | None = None, since: int = -1, until: int | None = None) -> Examples:
         """Labelled predictions with offset above `since` and up to `until`; the newest `last` of them."""
-        predictions, labels = self._open("predictions"), self._open("labels")
+        labels = self._tables["labels"].read(["offset", "prediction_offset", "label"])
+        predictions = self._tables["predictions"].read(filters=[("offset", ">", since)])
         if predictions is None or labels is None:
             return Examples([], [], [], [], [], {})
-        versions = {"predictions": predictions.version(), "labels": labels.version()}
-        newest = _newest_labels(labels)
-        table = predictions.to_pyarrow_table(filters=[("offset", ">", since)] if since >= 0 else None)
+        newest, table = _newest_labels(labels[1]), predictions[1]
         if until is not None:
             table = table.filter(pc.less_equal(table["offset"], until))
         table = table.filter(pc.is_in(table["offset"], pa.array(list(newest), pa.int64()))).sort_by("offset")
         if last is not None and table.num_rows > last:
             table = table.slice(table.num_rows - last)
-        return self._examples(table, newest, versions)
+        return self._examples(table, newest, {"predictions": predictions[0], "labels": labels[0]})
 
     def offsets(self) -> npt.NDArray[np.int64]:
         """Offsets of all logged predictions, ascending: int64[n]."""
-        delta = self._open("predictions")
-        if delta is None:
-            return np.array([], np.int64)
-        return np.sort(delta.to_pyarrow_table(columns=["offset"])["offset"].to_numpy())
+        found = self._tables["predictions"].read(["offset"])
+        return np.array([], np.int64) if found is None else np.sort(found[1]["offset"].to_numpy())
+
+    def offsets_of(self, entity: str) -> list[int]:
+        """Offsets of the logged predictions about an entity (`contracts.entities.masked`), ascending."""
+        found = self._tables["predictions"].read(["offset", "entity"])
+        if found is None or "entity" not in found[1].column_names:
+            return []
+        table = found[1]
+        return [int(offset) for offset in sorted(table.filter(pc.equal(table["entity"], entity))["offset"].to_pylist())]
 
     def features(self, last: int, before: int | None = None, since: int = -1) -> dict[str, list[Value]]:
         """Feature columns of the newest `last` predictions, labelled or not, above `since` and below `before`."""
-        delta = self._open("predictions")
         names = self.schema.names
-        if delta is None:
-            return {name: [] for name in names}
         bounds = [("offset", ">", since)] + ([] if before is None else [("offset", "<", before)])
-        table = delta.to_pyarrow_table(columns=["offset", *(f"x_{name}" for name in names)], filters=bounds)
-        table = table.sort_by("offset")
+        found = self._tables["predictions"].read(["offset", *(f"x_{name}" for name in names)], bounds)
+        if found is None:
+            return {name: [] for name in names}
+        table = found[1].sort_by("offset")
         table = table.slice(max(0, table.num_rows - last))
         return {name: table.column(f"x_{name}").to_pylist() for name in names}
 
     def compact(self, table: Table, above_files: int = 64) -> bool:
         """Merges small files once there are many; tells whether it did."""
-        delta = self._open(table)
-        if delta is None or len(delta.file_uris()) <= above_files:
-            return False
-        delta.optimize.compact()
-        return True
+        return self._tables[table].compact(above_files)
+
+    def erase(self, prediction_offsets: Sequence[int]) -> Erased:
+        """Removes predictions and their labels from the tables and from disk; older versions cannot be read any more.
+
+        Appends wait meanwhile. What was interrupted is completed by doing it again; `position` stays, so that nothing
+        erased is appended again.
+        """
+        labels = self._tables["labels"].erase("prediction_offset", prediction_offsets)
+        return Erased(self._tables["predictions"].erase("offset", prediction_offsets), labels)
 
     def _examples(self, table: pa.Table, newest: dict[int, str], versions: dict[str, int]) -> Examples:
         columns = [table.column(f"x_{name}").to_pylist() for name in self.schema.names]
@@ -190,39 +167,8 @@ class Log:
         labels = [number(newest[at]) for at in offsets]
         return Examples(list(zip(*columns, strict=True)), labels, offsets, answered_by, scores, versions)
 
-    def _beyond(self, table: Table, rows: Sequence[Any]) -> list[Any]:
-        position = self.position(table)
-        return [row for row in rows if events.offset(row[0]) > position]
 
-    def _append(self, table: Table, rows: pa.Table) -> int:
-        if rows.num_rows == 0:
-            return 0
-        last = int(pc.max(rows["offset"]).as_py())
-        properties = deltalake.CommitProperties(app_transactions=[deltalake.Transaction(table, last)])
-        deltalake.write_deltalake(
-            str(self.folder / table), rows, mode="append", schema_mode="merge", commit_properties=properties
-        )
-        return int(rows.num_rows)
-
-    def _open(self, table: Table) -> deltalake.DeltaTable | None:
-        try:
-            return deltalake.DeltaTable(str(self.folder / table))
-        except TableNotFoundError:
-            return None
-
-
-def _newest_labels(labels: deltalake.DeltaTable) -> dict[int, str]:
+def _newest_labels(labels: pa.Table) -> dict[int, str]:
     """Newest label by prediction offset."""
-    table = labels.to_pyarrow_table(columns=["offset", "prediction_offset", "label"]).sort_by("offset")
+    table = labels.sort_by("offset")
     return dict(zip(table["prediction_offset"].to_pylist(), table["label"].to_pylist(), strict=True))
-
-
-def _shadow_cells(shadow: Shadow) -> list[dict[str, Any]]:
-    return [
-        {"version": version, "revision": revision, "scores": list(scores)}
-        for version, (revision, scores) in shadow.scores.items()
-    ]
-
-
-def _time(id_: str) -> datetime:
-    return datetime.fromtimestamp(events.seconds_of(id_), UTC)

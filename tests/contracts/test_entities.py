@@ -3,6 +3,7 @@
 import re
 import stat
 from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import msgspec
@@ -21,7 +22,7 @@ def _key_in(state: Path) -> bytes:
 def test_the_first_to_need_the_key_makes_it_and_all_agree(tmp_path: Path) -> None:
     """However many start at once; the file is its owner's alone, and nothing else is left in the folder."""
     state = tmp_path / "new" / "state"
-    with ProcessPoolExecutor(8) as pool:
+    with ProcessPoolExecutor(3, get_context("spawn")) as pool:
         found = set(pool.map(_key_in, [state] * 32))
     assert len(found) == 1
     (kept,) = state.iterdir()
