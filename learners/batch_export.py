@@ -56,7 +56,7 @@ def _standardised(graph: Graph, columns: Any) -> Frame:
         scaler = columns.named_transformers_["numeric"][0]
         tensor = graph.add("Sub", block.tensor, graph.weight("shift", scaler.mean_))
         numbers = (Numbers(tensor, block.names, block.types, scaler.scale_),)
-    hot = OneHot(frame.texts, lambda key: [key] if isinstance(key, tuple) else [])
+    hot = OneHot(frame.texts, type(columns), lambda key: [key] if isinstance(key, tuple) else [])
     return Frame(graph, numbers, (), (hot,))
 
 

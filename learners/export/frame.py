@@ -33,10 +33,11 @@ class Numbers:
 class OneHot:
     """Text features as 0/1 features, one for each value.
 
-    `sources(key)` lists the (feature, value) that can be behind a key of River's.
+    `sources(key)` lists the (feature, value) that can be behind a key of River's, as `encoder` makes them.
     """
 
     names: tuple[str, ...]
+    encoder: type
     sources: Callable[[Hashable], list[tuple[str, str]]]
 
 

@@ -170,7 +170,7 @@ def _categories(categories: Any, frame: Frame) -> Frame:
 def _hot(encoder: Any, frame: Frame, sources: Callable[[Hashable], list[tuple[str, str]]]) -> Frame:
     if frame.numbers or frame.hot:
         raise NotExportable(type(encoder).__name__, "numbers would reach it; select the texts first")
-    return replace(frame, texts=(), hot=(OneHot(frame.texts, sources),))
+    return replace(frame, texts=(), hot=(OneHot(frame.texts, type(encoder), sources),))
 
 
 _TRANSFORMERS: dict[type, Callable[[Any, Frame], Frame]] = {

@@ -7,17 +7,18 @@ changed needs no new graph.
 import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
 from onnx import TensorProto
 from river import tree
 from river.forest.adaptive_random_forest import BaseTreeClassifier, BaseTreeRegressor
-from river.tree.nodes.branch import NominalBinaryBranch, NominalMultiwayBranch, NumericBinaryBranch
+from river.tree.nodes.branch import DTBranch, NominalBinaryBranch, NominalMultiwayBranch, NumericBinaryBranch
 
 from learners import zoo
 from learners.export.frame import Frame, NotExportable
-from learners.export.tree_ensemble import EQUAL, LESS_OR_EQUAL, Ensemble, Place
+from learners.export.tree_ensemble import EQUAL, LESS_OR_EQUAL, Ensemble, Place, is_leaf
 
 PLAIN = (
     tree.HoeffdingTreeClassifier,
@@ -46,10 +47,15 @@ class Leaves:
     """double[n, d]: the features called `names`, NaN where missing."""
     names: tuple[Hashable, ...]
 
+    def slots(self) -> dict[Hashable, int]:
+        """The place of each feature among numbers, then texts."""
+        texts = self.frame.graph.schema.categorical_names if self.frame.texts else ()
+        return {name: i for i, name in enumerate((*self.names, *texts))}
+
     def look_up(self, name: str, table: Sequence[Any] | np.ndarray) -> str:
         """[n, t, ...]: each reached leaf's entry of a table [len(nodes), ...], a weight called `name`."""
         graph = self.frame.graph
-        return graph.add("Gather", graph.weight(name, table), self.at, axis=0)
+        return graph.add("Gather", graph.table(name, table), self.at, axis=0)
 
 
 def leaves(frame: Frame, roots: Sequence[Any]) -> Leaves:
@@ -70,7 +76,9 @@ class _Builder:
         self.leaves: list[Any] = []
         self.names: tuple[Hashable, ...] = tuple(name for block in frame.numbers for name in block.names)
         self._target = -1
+        self._weights: dict[int, float] = {}
         self._codes: dict[str, float] = {}
+        self._may_miss = {name: frame.may_miss(name) for name in self.names}
         self._column = {name: i for i, name in enumerate(self.names)}
         texts = frame.graph.schema.categorical_names
         self._text_column = {name: len(self.names) + i for i, name in enumerate(texts) if name in frame.texts}
@@ -81,14 +89,13 @@ class _Builder:
         return self._place(root)
 
     def _place(self, node: Any) -> Place:
-        if isinstance(node, NumericBinaryBranch):
+        kind = _kind(type(node))  # type: ignore[arg-type]  # mypy doubts that types are hashable
+        if kind is NumericBinaryBranch:
             return self._numeric(node)
-        if isinstance(node, NominalBinaryBranch):
+        if kind is NominalBinaryBranch:
             return self._nominal(node)
-        if isinstance(node, NominalMultiwayBranch):
+        if kind is NominalMultiwayBranch:
             return self._multiway(node)
-        if hasattr(node, "children"):
-            raise NotExportable(type(node).__name__, "this kind of split has no exact equivalent")
         self.leaves.append(node)
         return self.ensemble.leaf(float(len(self.leaves) - 1), self._target)
 
@@ -97,15 +104,16 @@ class _Builder:
         if column is None:
             raise NotExportable("NumericBinaryBranch", f'the schema has no number "{node.feature}"')
         yes, no = map(self._place, node.children)
-        return self.ensemble.branch(column, LESS_OR_EQUAL, float(node.threshold), yes, no, _missing_goes_first(node))
+        missing_is_yes = self._may_miss[node.feature] and self._common(node) == 0
+        return self.ensemble.branch(column, LESS_OR_EQUAL, float(node.threshold), yes, no, missing_is_yes)
 
     def _nominal(self, node: Any) -> Place:
         yes, no = map(self._place, node.children)
-        return self._equal(node, node.value, yes, no, _missing_goes_first(node))
+        return self._equal(node, node.value, yes, no, self._common(node) == 0)
 
     def _multiway(self, node: Any) -> Place:
         """A chain of tests that ends at the most common child, where River sends missing and unseen values too."""
-        common, _ = node.most_common_path()
+        common = self._common(node)
         place = self._place(node.children[common])
         for value, child in node._mapping.items():
             if child != common:
@@ -119,6 +127,20 @@ class _Builder:
         code = self._codes.setdefault(value, float(len(self._codes)))
         return self.ensemble.branch(column, EQUAL, code, yes, no, missing_is_yes)
 
+    def _common(self, node: Any) -> int:
+        """The child where River sends what a test cannot tell: the first of the heaviest."""
+        weights = [self._weight(child) for child in node.children]
+        return weights.index(max(weights))
+
+    def _weight(self, node: Any) -> float:
+        """River's `total_weight`, which goes down to the leaves each time it is asked."""
+        if type(node).total_weight is not DTBranch.total_weight:
+            return float(node.total_weight)
+        found = self._weights.get(id(node))
+        if found is None:
+            found = self._weights[id(node)] = float(sum(map(self._weight, node.children)))
+        return found
+
     def numbers(self) -> str | None:
         """double[n, d], or None where there are none."""
         parts = [self.frame.divided(block) for block in self.frame.numbers]
@@ -127,7 +149,7 @@ class _Builder:
     def reached(self, places: Sequence[Place], numbers: str | None) -> str:
         """int64[n, t]: the number of the leaf reached from each place."""
         graph = self.frame.graph
-        if all(place.is_leaf for place in places):
+        if all(map(is_leaf, places)):
             return graph.repeated(graph.constant(range(len(places)), np.int64), len(places))
         for place in places:
             self.ensemble.tree(place)
@@ -139,5 +161,12 @@ class _Builder:
         return graph.add("Cast", self.ensemble.emit(graph, features, len(places)), to=TensorProto.INT64)
 
 
-def _missing_goes_first(node: Any) -> bool:
-    return bool(node.most_common_path()[0] == 0)
+@cache
+def _kind(node: Any) -> type | None:
+    """Which of the branches known here a node is, or None for a leaf."""
+    for kind in (NumericBinaryBranch, NominalBinaryBranch, NominalMultiwayBranch):
+        if issubclass(node, kind):
+            return kind
+    if issubclass(node, DTBranch):
+        raise NotExportable(node.__name__, "this kind of split has no exact equivalent")
+    return None
