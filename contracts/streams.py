@@ -67,9 +67,7 @@ def key(model: str, name: str) -> str:
 
 def feedback_call(model: str, feedback: Feedback, horizon_s: float) -> tuple[list[str], list[str | bytes]]:
     """KEYS and ARGV of `ADD_FEEDBACK`. Raises ValueError when the prediction id has not an id's form."""
-    milliseconds, _ = events.entry_id(feedback.prediction_id)
-    bucket = f"labels:{milliseconds // _LABEL_BUCKET_MS}"
-    keys = [key(model, "predictions"), key(model, "feedback"), key(model, bucket)]
+    keys = [key(model, "predictions"), key(model, "feedback"), key(model, label_bucket(feedback.prediction_id))]
     kept_ms = int(horizon_s * 1000) + _LABEL_BUCKET_MS
     arguments: list[str | bytes] = [
         feedback.prediction_id,
@@ -79,6 +77,12 @@ def feedback_call(model: str, feedback: Feedback, horizon_s: float) -> tuple[lis
         str(MOST_LABELS),
     ]
     return keys, arguments
+
+
+def label_bucket(prediction_id: str) -> str:
+    """The hash that keeps a prediction's newest label. Raises ValueError when the id has not an id's form."""
+    milliseconds, _ = events.entry_id(prediction_id)
+    return f"labels:{milliseconds // _LABEL_BUCKET_MS}"
 
 
 class Streams:
@@ -212,6 +216,18 @@ class Streams:
         found = cast(Any, self.client.xrange(self.key(f"revisions:{version}"), feedback_id, "+", count=1))
         return int(found[0][1][b"revision"]) if found else None
 
+    def publishing(self) -> dict[str, str]:
+        """What a person said of a learner's revisions: "frozen" (publish none), or "accept" (the next one)."""
+        found = cast(dict[bytes, bytes], self.client.hgetall(self.key("publishing")))
+        return {learner.decode(): said.decode() for learner, said in found.items()}
+
+    def set_publishing(self, learner: str, said: Literal["frozen", "accept"] | None) -> None:
+        """None takes back what was said."""
+        if said is None:
+            self.client.hdel(self.key("publishing"), learner)
+        else:
+            self.client.hset(self.key("publishing"), learner, said)
+
     def set_fact(self, name: str, fact: msgspec.Struct) -> None:
         """Publishes what a process knows; see `contracts.facts`."""
         self.client.hset(self.key("facts"), name, msgspec.json.encode(fact))
@@ -220,6 +236,15 @@ class Streams:
         """Every published fact, as JSON by name."""
         found = cast(dict[bytes, bytes], self.client.hgetall(self.key("facts")))
         return {name.decode(): value for name, value in found.items()}
+
+    def facts_of(self, group: str, kind: type[Fact]) -> dict[str, Fact]:
+        """Facts called ``group:NAME``, by name."""
+        found = self.facts()
+        return {
+            name.partition(":")[2]: msgspec.json.decode(fact, type=kind)
+            for name, fact in found.items()
+            if name.startswith(f"{group}:")
+        }
 
     def fact(self, name: str, kind: type[Fact]) -> Fact | None:
         """One published fact, or None."""
