@@ -22,10 +22,11 @@ def main() -> None:
     try:
         environment = settings.from_environment()
         models = config.load(environment.config)
+        app = build(models, environment, f"{arguments.host}:{arguments.port}")
     except ConfigError as error:
         sys.exit(str(error))
     uvicorn_config = uvicorn.Config(
-        build(models, environment, f"{arguments.host}:{arguments.port}"),
+        app,
         host=arguments.host,
         port=arguments.port,
         http=Door,

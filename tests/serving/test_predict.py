@@ -1,5 +1,8 @@
 """Asking over HTTP: what is answered, what is refused, and what is logged."""
 
+import os
+import subprocess
+import sys
 from typing import Any
 
 import msgspec
@@ -11,6 +14,7 @@ from onnx import TensorProto, helper
 from contracts import entities, events, streams
 from contracts.events import Prediction
 from contracts.facts import ServingFacts
+from contracts.settings import Settings
 from contracts.streams import Streams
 from tests.serving.harness import FRUIT, GOOD, Replies, Server, crown, graph, release, request, until
 
@@ -88,6 +92,19 @@ def test_every_serving_process_says_which_key_hashes_its_entities(server: Server
     facts = Streams(client, "fruit").fact(name.decode(), ServingFacts)
     assert facts is not None
     assert facts.entity_key == entities.fingerprint(entities.key(server.where))
+
+
+def test_a_damaged_entity_key_stops_the_start_in_one_line(where: Settings) -> None:
+    """Answers under another key would be lost to every erasure."""
+    where.state.mkdir()
+    (where.state / "entity.key").write_text("short")
+    command = [sys.executable, "-m", "serving", "--port", "1"]
+    left = subprocess.run(
+        command, env={**os.environ, **where.environment()}, capture_output=True, text=True, timeout=60
+    )
+    assert left.returncode == 1
+    (line,) = left.stderr.splitlines()
+    assert "entity.key holds fewer than 16 characters; restore it" in line
 
 
 BAD: list[tuple[bytes, int, str | None, str]] = [
