@@ -5,6 +5,7 @@ Unknown keys are refused with the nearest right one, before any value is looked 
 
 import difflib
 import re
+import sys
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -18,6 +19,7 @@ _UNITS_S = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION = r"^(\d+(\.\d+)?)(ms|s|m|h|d)$"
 _FEATURE = r"^(float|int|bool|category)\??$"
 _CRON = r"^(\S+\s+){4}\S+$"
+_BUILD = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$"
 
 Duration = Annotated[str, Meta(pattern=_DURATION, description='A number and a unit: "30s", "5m", "24h", "7d".')]
 Schedule = Annotated[
@@ -47,13 +49,33 @@ def seconds(duration: str) -> float:
 class Learner(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One thing that learns this model: `online` from every label, `batch` refitted on a window of the log."""
 
-    algorithm: str
+    algorithm: str = ""
     """A name from `learners.catalogue`, such as linear, hoeffding_tree or hist_gradient_boosting."""
+    learner: Annotated[str, Meta(extra_json_schema={"pattern": _BUILD})] | None = None
+    """Instead of `algorithm`: "package.module:build" of your own, called as build(schema, params, seed), found beside
+    tiltyard.toml or on Python's path. It gives a River estimator, or with kind = "batch" a scikit-learn one."""
     kind: Literal["online", "batch"] = "online"
     params: dict[str, Any] = {}
     seed: int = 0
     memory_mb: Count = 2048
     """An online learner whose process grows beyond this is benched; its last revision goes on serving."""
+    mini_batch: Annotated[int, Meta(ge=2, le=10_000)] | None = None
+    """Learn so many labels in one step, where the estimator has learn_many. Faster from a few hundred on, but a
+    gradient is then the mean over the batch, and labels wait until there are enough for a step."""
+
+    def __post_init__(self) -> None:
+        if bool(self.algorithm) == (self.learner is not None):
+            had = "both" if self.algorithm else "neither"
+            raise ValueError(f'has {had} of algorithm = "..." and learner = "package.module:build"; give one of them')
+        if self.learner is not None and not re.fullmatch(_BUILD, self.learner):
+            raise ValueError(f'learner: "{self.learner}" names no function; write "package.module:build"')
+        if self.mini_batch is not None and self.kind == "batch":
+            raise ValueError('mini_batch: is for kind = "online"; a batch learner is fitted on a whole window')
+
+    @property
+    def named(self) -> str:
+        """The algorithm, or the builder of one's own: for logs, lineage and messages."""
+        return self.algorithm or str(self.learner)
 
 
 class Gate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -196,15 +218,24 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 
 def load(path: Path) -> Config:
-    """The configuration in a TOML file. Raises ConfigError with the path and the key."""
+    """The configuration in a TOML file. Raises ConfigError with the path and the key.
+
+    Where a model has a learner of its own, the file's folder joins Python's path: its module is needed again to read
+    a checkpoint.
+    """
     try:
         text = path.read_text()
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}; write one with `tiltyard init`") from None
     try:
-        return parse(text)
+        config = parse(text)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
+    folder = str(path.absolute().parent)
+    # Last on the path, so that a file beside tiltyard.toml cannot take the place of an installed module.
+    if folder not in sys.path and any(one.learner for m in config.models.values() for one in m.learners.values()):
+        sys.path.append(folder)
+    return config
 
 
 def parse(text: str) -> Config:
@@ -222,14 +253,21 @@ def parse(text: str) -> Config:
 
 
 def _model(name: str, table: object) -> Model:
-    try:
-        msgspec.convert(name, Name)
-        model = msgspec.convert(table, Model)
-    except msgspec.ValidationError as error:
-        reason, _, path = str(error).partition(" - at `$")
-        raise ConfigError(f"models.{name}{path.rstrip('`')}: {reason}") from None
+    _convert(name, Name, f"models.{name}")
+    learners = table.get("learners") if isinstance(table, dict) else None
+    for key, one in learners.items() if isinstance(learners, dict) else ():
+        _convert(one, Learner, f"models.{name}.learners.{key}")  # by itself: msgspec tells no dictionary's key
+    model: Model = _convert(table, Model, f"models.{name}")
     _refuse_contradictions(name, model)
     return model
+
+
+def _convert(raw: object, kind: Any, at: str) -> Any:
+    try:
+        return msgspec.convert(raw, kind)
+    except msgspec.ValidationError as error:
+        reason, _, path = str(error).partition(" - at `$")
+        raise ConfigError(f"{at}{path.rstrip('`')}: {reason}") from None
 
 
 def _refuse_unknown(raw: object, kind: Any, at: str) -> None:

@@ -208,7 +208,10 @@ class Schema(msgspec.Struct, frozen=True, dict=True):
 
     def as_dict(self, row: Sequence[Value]) -> dict[str, float | int | bool | str]:
         """A row as River reads it: missing features are absent."""
-        return {name: value for name, value in zip(self.names, row, strict=True) if value is not None}
+        whole = dict(zip(self.names, row, strict=True))
+        if None in row:
+            return {name: value for name, value in whole.items() if value is not None}
+        return whole  # type: ignore[return-value]  # no value is None
 
     def tensors(self, rows: Sequence[Sequence[Value]]) -> dict[str, np.ndarray]:
         """ONNX inputs for rows in schema order: `numeric` float64[n, d] and `categorical` str[n, c], where present."""

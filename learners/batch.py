@@ -74,10 +74,14 @@ def fit(
     _refuse_thin(schema.label, rows[:kept], labels[:kept])
     targets = _targets(schema.label, labels)
     pipeline = catalogue.build_batch(learner, schema, seed)
-    progress(f"fitting {learner.algorithm} on {kept} rows, the newest {held} held out")
-    _fit_quietly(pipeline, batch_zoo.table(schema, rows[:kept]), targets[:kept], progress)
-    progress(f"measuring on the newest {held} rows")
-    metrics = measure(schema.label, _scores(pipeline, schema, rows[kept:]), targets[kept:])
+    progress(f"fitting {learner.named} on {kept} rows, the newest {held} held out")
+    try:
+        _fit_quietly(pipeline, batch_zoo.table(schema, rows[:kept]), targets[:kept], progress)
+        progress(f"measuring on the newest {held} rows")
+        scores = _scores(pipeline, schema, rows[kept:])
+    except Exception as error:  # whatever a learner of one's own raises
+        raise CannotFit(f"{type(error).__name__}: {error}") from error
+    metrics = measure(schema.label, scores, targets[kept:])
     metrics |= baseline(schema.label, targets[:kept], targets[kept:])
     fitted = Fitted(learner, schema, pipeline, seed, kept, held, metrics)
     if fitted.absent_classes:

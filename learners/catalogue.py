@@ -1,4 +1,7 @@
-"""What `algorithm = "..."` may say in tiltyard.toml, for which kind of learner and label, with which params."""
+"""What a learner may be in tiltyard.toml: an `algorithm` of these, for which kind and label, with which params.
+
+Or a `learner` of one's own, which is built here too.
+"""
 
 import difflib
 from collections.abc import Iterable
@@ -9,7 +12,7 @@ import msgspec
 
 from contracts.config import ConfigError, Learner, Model
 from contracts.schema import Schema, Task
-from learners import params
+from learners import params, user
 
 if TYPE_CHECKING:
     from learners.online import OnlineLearner
@@ -24,9 +27,11 @@ class Recipe:
     params: type[msgspec.Struct]
     build: str
     numbers_only: bool = False
+    learns_many: bool = False
+    """Whether River can take it a mini-batch at a time."""
 
 
-_BAYES = Recipe(params.GaussianBayes, "gaussian", numbers_only=True)
+_BAYES = Recipe(params.GaussianBayes, "gaussian", numbers_only=True, learns_many=True)
 _TREE = Recipe(params.TreeClassifier, "tree_classifier")
 _FOREST = Recipe(params.ForestClassifier, "forest_classifier")
 _BOOSTING = Recipe(params.Boosting, "boosting_classifier")
@@ -35,7 +40,7 @@ _LOGISTIC = Recipe(params.Logistic, "logistic")
 RECIPES: dict[Kind, dict[str, dict[Task, Recipe]]] = {
     "online": {
         "linear": {
-            "binary": Recipe(params.LogisticSgd, "logistic"),
+            "binary": Recipe(params.LogisticSgd, "logistic", learns_many=True),
             "multiclass": Recipe(params.SoftmaxSgd, "softmax"),
             "regression": Recipe(params.LinearSgd, "linear"),
         },
@@ -72,33 +77,52 @@ def build_online(learner: Learner, schema: Schema, name: str = "") -> "OnlineLea
     from learners import zoo
     from learners.online import OnlineLearner
 
-    recipe = _recipe(learner, schema, "online")
-    model = getattr(zoo, recipe.build)(schema, _params(learner, recipe), learner.seed)
-    return OnlineLearner(name or learner.algorithm, model, schema)
+    _refuse_other(learner, "online")
+    if learner.learner:
+        model = user.build(learner, schema, learner.seed)
+    else:
+        recipe = _recipe(learner, schema)
+        model = getattr(zoo, recipe.build)(schema, _params(learner, recipe), learner.seed)
+    return OnlineLearner(name or learner.named, model, schema, learner.mini_batch)
 
 
 def build_batch(learner: Learner, schema: Schema, seed: int | None = None) -> Any:
     """An unfitted scikit-learn pipeline for `batch_zoo.table`; `seed` replaces the learner's. Raises ConfigError."""
     from learners import batch_zoo
 
-    recipe = _recipe(learner, schema, "batch")
-    build = getattr(batch_zoo, recipe.build)
-    return build(schema, _params(learner, recipe), learner.seed if seed is None else seed)
+    _refuse_other(learner, "batch")
+    seed = learner.seed if seed is None else seed
+    if learner.learner:
+        return user.build(learner, schema, seed)
+    recipe = _recipe(learner, schema)
+    return getattr(batch_zoo, recipe.build)(schema, _params(learner, recipe), seed)
 
 
 def check(model: Model) -> None:
-    """Raises ConfigError, naming the key, when a learner of the model cannot be built."""
+    """Raises ConfigError, naming the key, when a learner of the model cannot be built, or has no exact ONNX graph.
+
+    Algorithms of the catalogue are known, and cost no import of their libraries; one's own are built and tried.
+    """
     for name, learner in model.learners.items():
         try:
-            _params(learner, _recipe(learner, model.schema, learner.kind))
+            if learner.learner:
+                from learners import trial
+
+                trial.refuse_unfit(learner, model.schema)
+            else:
+                _params(learner, _recipe(learner, model.schema))
         except ConfigError as error:
             raise ConfigError(f"learners.{name}.{error}") from None
 
 
-def _recipe(learner: Learner, schema: Schema, kind: Kind) -> Recipe:
-    task, name, other = schema.label.task, learner.algorithm, "batch" if kind == "online" else "online"
+def _refuse_other(learner: Learner, kind: Kind) -> None:
     if learner.kind != kind:
-        raise ConfigError(f'kind: "{name}" is configured as {learner.kind}, not {kind}')
+        raise ConfigError(f'kind: "{learner.named}" is configured as {learner.kind}, not {kind}')
+
+
+def _recipe(learner: Learner, schema: Schema) -> Recipe:
+    task, name, kind = schema.label.task, learner.algorithm, learner.kind
+    other = "batch" if kind == "online" else "online"
     known = RECIPES[kind]
     if name not in known:
         if name in RECIPES[other]:  # type: ignore[index]  # the other of two kinds
@@ -112,7 +136,21 @@ def _recipe(learner: Learner, schema: Schema, kind: Kind) -> Recipe:
         raise ConfigError(
             f'algorithm: "{name}" reads numbers only, and "{category}" is a category; a "hoeffding_tree" reads both'
         )
+    if learner.mini_batch is not None:
+        _refuse_mini_batch(learner, schema, recipe)
     return recipe
+
+
+def _refuse_mini_batch(learner: Learner, schema: Schema, recipe: Recipe) -> None:
+    unfit = next((one.name for one in schema.features if one.is_category or one.optional), None)
+    if not recipe.learns_many:
+        known = [name for name, of in RECIPES["online"].items() if any(one.learns_many for one in of.values())]
+        reason = f'"{learner.algorithm}" has no learn_many for a {schema.label.task} label; known are'
+        raise ConfigError(f"mini_batch: {reason} {' and '.join(known)}, for classes")
+    if unfit is not None:
+        raise ConfigError(
+            f'mini_batch: needs numbers that are always there, which "{unfit}" is not; leave mini_batch out'
+        )
 
 
 def _params(learner: Learner, recipe: Recipe) -> msgspec.Struct:

@@ -38,10 +38,12 @@ class OnlineLearner:
     """A River estimator for one schema: `learn_one` changes it, nothing else does.
 
     `learned` counts the labels. Pickles of it are small, and equal states have equal `state_hash` in every process.
+    With a `mini_batch` it is `learn_many` that changes it.
     """
 
-    def __init__(self, name: str, model: Any, schema: Schema):
-        self.name, self.model, self.schema, self.learned = name, model, schema, 0
+    def __init__(self, name: str, model: Any, schema: Schema, mini_batch: int | None = None):
+        self.name, self.model, self.schema, self.mini_batch = name, model, schema, mini_batch
+        self.learned = 0
         # River's default dicts and cached plans come to be at the first look: look once, so that later looks change
         # nothing. Some scalers have no answer yet.
         with suppress(LearnerFailed):
@@ -54,6 +56,29 @@ class OnlineLearner:
         except Exception as error:
             raise LearnerFailed(self.name, _because(error)) from error
         self.learned += 1
+
+    def learn_many(self, rows: Sequence[Sequence[Value]], labels: Sequence[str | float]) -> None:
+        """Learn exactly `mini_batch` rows in one step of River's learn_many. Raises LearnerFailed.
+
+        Raises ValueError for another number of rows: a state must not depend on how many labels came at once.
+        """
+        if len(rows) != self.mini_batch:
+            raise ValueError(f"learner {self.name} learns {self.mini_batch} labels at a time, not {len(rows)}")
+        try:
+            self.model.learn_many(*_frame(self.schema, rows, labels))
+        except Exception as error:
+            raise LearnerFailed(self.name, _because(error)) from error
+        self.learned += len(rows)
+
+    def learn(self, rows: Sequence[Sequence[Value]], labels: Sequence[str | float]) -> None:
+        """Learn rows in order; mini-batch by mini-batch where there is one, without those that fill none."""
+        if self.mini_batch is None:
+            for row, label in zip(rows, labels, strict=True):
+                self.learn_one(row, label)
+            return
+        for at in range(0, len(rows) - self.mini_batch + 1, self.mini_batch):
+            end = at + self.mini_batch
+            self.learn_many(rows[at:end], labels[at:end])
 
     def scores_one(self, row: Sequence[Value]) -> tuple[float, ...]:
         """Class probabilities in class order, or the value. Raises LearnerFailed when one is not finite."""
@@ -83,6 +108,7 @@ class OnlineLearner:
             "name": self.name,
             "schema": self.schema,
             "learned": self.learned,
+            "mini_batch": self.mini_batch,
             "model": state.dumps(self.model),
         }
 
@@ -90,7 +116,19 @@ class OnlineLearner:
         if stored["river"] != _RIVER:
             raise WrongRiver(stored["river"], _RIVER)
         self.name, self.schema, self.learned = stored["name"], stored["schema"], stored["learned"]
+        self.mini_batch = stored.get("mini_batch")  # states stored before it was there have none
         self.model = state.loads(stored["model"])
+
+
+def _frame(schema: Schema, rows: Sequence[Sequence[Value]], labels: Sequence[str | float]) -> tuple[Any, Any]:
+    """Rows and labels as River's learn_many takes them: missing numbers are NaN, missing categories None."""
+    import pandas as pd  # half a second, which only mini-batches cost
+
+    tensors = schema.tensors(rows)
+    frame = pd.DataFrame(tensors.get("numeric"), columns=list(schema.numeric_names), index=range(len(rows)))
+    for i, name in enumerate(schema.categorical_names):
+        frame[name] = [text or None for text in tensors["categorical"][:, i]]
+    return frame[list(schema.names)], pd.Series([target(schema.label, label) for label in labels], name="label")
 
 
 def target(label: Label, stored: str | float) -> bool | str | float:

@@ -218,6 +218,25 @@ def doctor(state: Path | None, port_base: int, config: Path | None) -> None:
     sys.exit(run(state, config, port_base))
 
 
+@main.command("check-learner")
+@click.argument("model", metavar="MODEL")
+@click.argument("learner", required=False, metavar="[LEARNER]")
+@click.option("--config", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="[tiltyard.toml]")
+@click.option("--rows", default=1000, show_default=True, type=click.IntRange(100, 100_000), metavar="N", help="To try.")
+@click.option("--log", is_flag=True, help="Try the newest labelled predictions of the log, instead of generated rows.")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@_state_option
+def check_learner(config: Path | None, model: str, learner: str | None, state: Path | None, **options: Any) -> None:
+    """Say whether a learner, above all one of your own, keeps what every learner must keep.
+
+    Exports exactly, is restored exactly, depends on nothing but its labels and its seed, survives missing and new
+    values, and so on, each with figures or the reason. The exit status is 1 where something is refused.
+    """
+    from tiltyard.check_learner import check
+
+    sys.exit(check(state, config, model, learner, **options))
+
+
 @main.command()
 def schema() -> None:
     """Print the JSON Schema of tiltyard.toml, for editors."""
