@@ -44,6 +44,8 @@ class Plan:
     patience_s: float = 60.0
     """How long a question is asked again while nobody answers at all."""
     reporter: str = "replay"
+    entity: str | None = None
+    """A feature whose value, as text, also names whom each question is about; a row without it names nobody."""
 
 
 class Replay:
@@ -121,10 +123,13 @@ class Replay:
         url = f"{self.plan.url}/models/{self.plan.model}/predict"
         asked.asked_at = time.time()
         give_up_at = time.perf_counter() + self.plan.patience_s
+        question: dict[str, Any] = {"features": features}
+        if self.plan.entity in features:
+            question["entity_id"] = str(features[self.plan.entity])
         pause_s = _FIRST_PAUSE_S
         while True:
             begin = time.perf_counter()
-            status, body = await self._post(url, {"features": features})
+            status, body = await self._post(url, question)
             if status == 200:
                 asked.latency_s = time.perf_counter() - begin
                 self._read_answer(asked, body)

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import redis
 
-from contracts import config, events, streams
+from contracts import config, entities, events, streams
 from contracts.events import Feedback, Prediction
 from contracts.releases import Board, Manifest, Release, Releases, sha256
 from contracts.settings import Settings
@@ -111,6 +111,19 @@ def test_every_row_is_asked_in_order_and_answered_later_in_order(instance: Insta
     assert [prediction.row for _, prediction in predictions] == [schema.decode(features) for features, _ in rows]
     assert [one.prediction_id for one in feedback] == [id_ for id_, _ in predictions]
     assert [one.label for one in feedback] == [schema.label.decode(label) for _, label in rows]
+
+
+def test_a_feature_may_name_whom_a_question_is_about(instance: Instance) -> None:
+    """Equal values are one entity, hashed under the installation's key."""
+    kept = instance.kept("trump-approval")
+    start = kept.last_id("predictions")
+    rows = list(islice(sources.stream("trump-approval"), 6))
+    name = next(iter(rows[0][0]))
+    asked = [({**features, name: 1 + number % 2}, label) for number, (features, label) in enumerate(rows)]
+    replay(instance, "trump-approval", rows=asked, delay_rows=1, entity=name)
+    found = [events.decode(Prediction, fields).entity for _, fields in kept.scan("predictions", start)]
+    key = entities.key(Settings(state=instance.folder))
+    assert found == [entities.masked(key, "trump-approval", text) for text in ("1", "2")] * 3
 
 
 def test_a_delay_in_rows_is_kept(instance: Instance) -> None:
