@@ -11,9 +11,6 @@ import argparse
 import contextlib
 import json
 import os
-import signal
-import socket
-import subprocess
 import sys
 import tempfile
 import time
@@ -29,11 +26,11 @@ import redis
 from benchmarks import _load
 from benchmarks._head import head
 from benchmarks._load import Load
+from benchmarks._servers import LOAD_CORE, free_port, running, running_valkey
 from contracts.config import Config, Learner, parse
 from contracts.releases import Board, Golden, Manifest, Release, Releases, sha256
 from contracts.settings import Settings
 from learners import batch
-from tiltyard import valkey
 
 NAMES = [f"x{i}" for i in range(10)]
 TOML = f"""
@@ -42,7 +39,6 @@ features = {{ {", ".join(f'{name} = "float"' for name in NAMES)} }}
 label = {{ task = "binary", classes = [false, true] }}
 learners.trees = {{ algorithm = "hist_gradient_boosting", kind = "batch" }}
 """
-SERVER_CORE, LOAD_CORE = 0, 1
 
 
 class Place(NamedTuple):
@@ -143,22 +139,29 @@ def _print(place: Place, bare: float, measured: dict[str, list[Load]]) -> None:
 
 @contextlib.contextmanager
 def _asgi(place: Place, fsync: str | None) -> Iterator[str]:
-    with _valkey(place, fsync) as url:
-        port = _free_port()
+    with _logging(place, fsync) as url:
+        port = free_port()
         logged = ["--redis", url] if url else []
         arguments = ["--port", str(port), "--onnx", str(place.onnx), *logged, "--names", *NAMES]
-        with _server([sys.executable, "-m", "benchmarks._asgi", *arguments], port):
+        with running([sys.executable, "-m", "benchmarks._asgi", *arguments], port):
             yield f"http://127.0.0.1:{port}/"
+
+
+def _logging(place: Place, fsync: str | None) -> contextlib.AbstractContextManager[str | None]:
+    return running_valkey(place.folder, fsync) if fsync else contextlib.nullcontext()
 
 
 @contextlib.contextmanager
 def _tiltyard(place: Place, onnx: bytes, fsync: str | None) -> Iterator[str]:
     """`python -m serving` as it is; without `fsync`, Valkey is stopped once serving has its champion."""
-    with _valkey(place, fsync or "everysec") as url, tempfile.TemporaryDirectory(dir=place.folder) as state:
+    with (
+        running_valkey(place.folder, fsync or "everysec") as url,
+        tempfile.TemporaryDirectory(dir=place.folder) as state,
+    ):
         _publish(place, onnx, url)
-        port = _free_port()
+        port = free_port()
         settings = Settings(state=Path(state), config=place.folder / "tiltyard.toml", redis_url=url)
-        with _server([sys.executable, "-m", "serving", "--port", str(port)], port, settings.environment()):
+        with running([sys.executable, "-m", "serving", "--port", str(port)], port, settings.environment()):
             if fsync is None:
                 with contextlib.suppress(redis.ConnectionError):
                     redis.Redis.from_url(url).shutdown(nosave=True)
@@ -169,14 +172,14 @@ def _tiltyard(place: Place, onnx: bytes, fsync: str | None) -> Iterator[str]:
 @contextlib.contextmanager
 def _mlserver(place: Place, python: Path) -> Iterator[str]:
     """MLServer around the same graph with a runtime that decodes, scores and encodes, and no more."""
-    folder, port = place.folder / "mlserver", _free_port()
+    folder, port = place.folder / "mlserver", free_port()
     folder.mkdir(exist_ok=True)
     (folder / "runtime.py").write_text(Path(__file__).with_name("_mlserver.py").read_text())
-    settings = {"http_port": port, "grpc_port": _free_port(), "metrics_port": _free_port(), "parallel_workers": 0}
+    settings = {"http_port": port, "grpc_port": free_port(), "metrics_port": free_port(), "parallel_workers": 0}
     (folder / "settings.json").write_text(json.dumps({**settings, "debug": False, "host": "127.0.0.1"}))
     model = {"name": "bench", "implementation": "runtime.Graph", "parameters": {"uri": str(place.onnx)}}
     (folder / "model-settings.json").write_text(json.dumps(model))
-    with _server([str(python.with_name("mlserver")), "start", str(folder)], port, {"PYTHONPATH": str(folder)}):
+    with running([str(python.with_name("mlserver")), "start", str(folder)], port, {"PYTHONPATH": str(folder)}):
         yield f"http://127.0.0.1:{port}/v2/models/bench/infer"
 
 
@@ -193,62 +196,6 @@ def _publish(place: Place, onnx: bytes, url: str) -> None:
     )  # fmt: skip
     Releases(client, "bench").publish(Release(manifest, onnx))
     Releases(client, "bench").set_board(Board(1))
-
-
-@contextlib.contextmanager
-def _valkey(place: Place, fsync: str | None) -> Iterator[str | None]:
-    """Valkey as Tiltyard starts it, on the load's core, with the given `appendfsync`; none without one."""
-    if fsync is None:
-        yield None
-        return
-    port = _free_port()
-    with tempfile.TemporaryDirectory(dir=place.folder) as folder:
-        command = [*valkey.command(Path(folder), port), "--appendfsync", fsync]
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, preexec_fn=_pin(LOAD_CORE))
-        try:
-            _wait(port)
-            yield f"redis://127.0.0.1:{port}/0"
-        finally:
-            process.terminate()
-            process.wait(30)
-
-
-@contextlib.contextmanager
-def _server(command: list[str], port: int, environment: dict[str, str] | None = None) -> Iterator[None]:
-    process = subprocess.Popen(
-        command, env={**os.environ, **(environment or {})}, preexec_fn=_pin(SERVER_CORE),
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    try:
-        _wait(port)
-        time.sleep(0.5)
-        yield
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(30)
-
-
-def _pin(core: int) -> Callable[[], None] | None:
-    pin = getattr(os, "sched_setaffinity", None)
-    return None if pin is None or (os.cpu_count() or 1) < 2 else lambda: pin(0, {core})
-
-
-def _wait(port: int, timeout_s: float = 60) -> None:
-    deadline = time.monotonic() + timeout_s
-    while True:
-        try:
-            with socket.create_connection(("127.0.0.1", port), 1):
-                return
-        except OSError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.05)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 if __name__ == "__main__":

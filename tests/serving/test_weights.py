@@ -1,10 +1,14 @@
 """Revisions that are weights: the session stays, the answers are those of the newest weights, or nothing changes."""
 
+import gc
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
+import psutil
 import pytest
 import redis
 
@@ -17,7 +21,19 @@ from serving.follow import Follower
 from serving.live import Live
 from serving.model import Served
 from serving.shadow import Scorer
-from tests.serving.harness import CONFIG, FRUIT, Server, constant, crown, release, serving, until
+from tests.serving.harness import (
+    CONFIG,
+    FRUIT,
+    GOOD,
+    Replies,
+    Server,
+    constant,
+    crown,
+    release,
+    request,
+    serving,
+    until,
+)
 from tests.serving.revisions import ROWS, graph, learned, probability, revision
 
 
@@ -194,6 +210,57 @@ def test_a_late_start_and_a_reconnect_get_the_newest(where: Settings, client: re
     kept = releases.read(where.release_folder / "fruit", 1)
     assert kept is not None
     assert kept.manifest.revision == 59, "kept as the process left"
+
+
+@pytest.mark.parametrize("swaps", [50, pytest.param(1000, marks=pytest.mark.soak)])
+def test_no_request_fails_while_weights_are_swapped(server: Server, client: redis.Redis, swaps: int) -> None:
+    """A revision every 50 ms: each question is answered by the score of the revision that it names, in rising order."""
+    crown(client, revision(1, version=2))
+    until(lambda: server.predict()[1]["version"] == 2)
+    published, done = Releases(client, "fruit"), threading.Event()
+    reloads = 'reloads_total{model="fruit"}'
+    before = server.metric(reloads)
+
+    def publish() -> None:
+        for number in range(2, swaps + 2):
+            published.publish(revision(number, version=2))
+            time.sleep(0.05)
+        until(lambda: newest(server) == swaps + 1)
+        done.set()
+
+    publisher = threading.Thread(target=publish)
+    publisher.start()
+    seen = [1]
+    with server.connect() as line:
+        replies, question = Replies(line), request("POST", "/models/fruit/predict", GOOD)
+        while not done.is_set():
+            line.sendall(question * 8)
+            for status, answer in [replies.next() for _ in range(8)]:
+                assert status == 200
+                assert answer["prediction_id"] is not None
+                assert answer["revision"] >= seen[-1]
+                assert answer["probabilities"]["true"] == pytest.approx(probability(answer["revision"]), abs=1e-15)
+                seen.append(answer["revision"])
+    publisher.join()
+    assert seen[-1] == swaps + 1
+    assert server.metric(reloads) - before >= swaps / 4, "revisions that come faster than looks are skipped"
+
+
+@pytest.mark.soak
+def test_thousands_of_swaps_give_their_memory_back() -> None:
+    """Neither the shared session nor what passes through it pile up."""
+    served = Served(revision(0, onnx_bytes=graph(symbolic=True)), FRUIT)
+
+    def swap(times: int) -> float:
+        nonlocal served
+        for number in range(times):
+            served = Served(revision(number, onnx_bytes=served.release.onnx), FRUIT, reuse=served)
+            served.score(ROWS * (1 + number % 20))
+        gc.collect()
+        return float(psutil.Process().memory_info().rss / 2**20)
+
+    before = swap(2000)
+    assert swap(20_000) - before < 10
 
 
 def test_the_shadow_scores_with_new_weights(client: redis.Redis) -> None:
