@@ -5,15 +5,25 @@ Trees are one TreeEnsemble together, whatever their number: one row costs little
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from river import linear_model
 
 from learners.export import leaves, trees
-from learners.export.frame import Frame, NotExportable
+from learners.export.frame import Frame, NotExportable, Numbers
+from learners.online import class_keys
 
 Emit = Callable[[Any, Frame], str]
 """Exports a member: double[n, k] of votes, zeros where it has no opinion; or double[n, 1] of values."""
+
+_READ_ABSENT_AS_ZERO = (
+    linear_model.LogisticRegression,
+    linear_model.Perceptron,
+    linear_model.PAClassifier,
+    linear_model.SoftmaxRegression,
+)
 
 
 def forest_classifier(model: Any, frame: Frame, emit: Emit, alone: bool) -> str:
@@ -40,14 +50,36 @@ def forest_regressor(model: Any, frame: Frame, emit: Emit) -> str:
 def patches_classifier(model: Any, frame: Frame, emit: Emit, alone: bool) -> str:
     """double[n, k] of streaming random patches, each member with features of its own."""
     metrics = [member.metric for member in model.models]
+    members, of_its_features = _patches(model, emit)
+    return _shares(frame, members, _by_metric(model, metrics), of_its_features, alone)
+
+
+def patches_regressor(model: Any, frame: Frame, emit: Emit) -> str:
+    """double[n, 1]: the mean or the median; weighed by how much smaller a member's error is than the greatest."""
+    if not model.models:
+        return frame.graph.constant_scores(frame.graph.constant([0.0]))
+    members, of_its_features = _patches(model, emit)
+    values = _values(frame, members, of_its_features)
+    if model.aggregation_method == "median":
+        return _median(frame, values, len(members))
+    if model.disable_weighted_vote:
+        return _mean(frame, values)
+    weights = np.maximum([float(member.metric.get()) for member in model.models], 0.0)
+    if not model.metric.bigger_is_better:
+        weights = weights.max() - weights
+    total = weights.sum()
+    return _weighed(frame, values, weights / total if total else weights)
+
+
+def _patches(model: Any, emit: Emit) -> tuple[list[Any], Emit]:
+    """What to export, and how: trees look at no other features than their own anyway."""
 
     def of_its_features(member: Any, frame: Frame) -> str:
         features = member.features
         return emit(member.model, frame if features is None else frame.only(lambda name, _: name in features))
 
-    if _are_trees([member.model for member in model.models]):  # they look at no other features anyway
-        return _shares(frame, [member.model for member in model.models], _by_metric(model, metrics), emit, alone)
-    return _shares(frame, model.models, _by_metric(model, metrics), of_its_features, alone)
+    estimators = [member.model for member in model.models]
+    return (estimators, emit) if _are_trees(estimators) else (model.models, of_its_features)
 
 
 def bagging_classifier(model: Any, frame: Frame, emit: Emit, alone: bool) -> str:
@@ -58,6 +90,34 @@ def bagging_classifier(model: Any, frame: Frame, emit: Emit, alone: bool) -> str
 def bagging_regressor(model: Any, frame: Frame, emit: Emit) -> str:
     """double[n, 1]: the mean."""
     return _mean(frame, _values(frame, list(model), emit))
+
+
+def averaging_regressor(model: Any, frame: Frame, emit: Emit) -> str:
+    """double[n, 1] of EWARegressor: the sum of the members' values, each times its weight."""
+    return _weighed(frame, _values(frame, list(model), emit), model.weights)
+
+
+def stacked(model: Any, frame: Frame, emit: Emit) -> Frame:
+    """What the meta-classifier of a stack reads: the members' probabilities beside the features."""
+    name = type(model).__name__
+    if type(model.meta_classifier) not in _READ_ABSENT_AS_ZERO:
+        raise NotExportable(
+            name, "its meta-classifier must be linear; others tell an absent class from an improbable one"
+        )
+    if not model.include_features:
+        inputs: tuple[Numbers, ...] = ()
+    elif frame.texts or frame.hot:
+        raise NotExportable(name, "categories would reach its meta-classifier; set include_features=False")
+    else:
+        inputs = frame.numbers
+    keys, taken = class_keys(frame.graph.schema.label), {name for block in inputs for name in block.names}
+    blocks = []
+    for i, member in enumerate(model):
+        names = tuple(f"oof_{i}_{key}" for key in keys)
+        if not taken.isdisjoint(names):
+            raise NotExportable(name, f'a feature is called "oof_{i}_...", as a member\'s probability is; rename it')
+        blocks.append(Numbers(emit(member, frame), names, (float,) * len(names)))
+    return replace(frame, numbers=(*blocks, *inputs), texts=(), hot=())
 
 
 def boosting_classifier(model: Any, frame: Frame, emit: Emit, alone: bool) -> str:
@@ -111,6 +171,12 @@ def _are_trees(members: Sequence[Any]) -> bool:
     if not members or not all(type(member) in trees.PLAIN for member in members):
         return False
     return len({(member.leaf_prediction, getattr(member, "nb_threshold", 0)) for member in members}) == 1
+
+
+def _weighed(frame: Frame, values: str, weights: Any) -> str:
+    """double[n, 1]: the sum of values double[n, t], each times its weight."""
+    terms = frame.graph.add("Mul", values, frame.graph.weight("members", weights))
+    return frame.graph.add("ReduceSum", terms, frame.graph.constant([1], np.int64))
 
 
 def _mean(frame: Frame, values: str) -> str:

@@ -5,21 +5,21 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
-from river import ensemble, forest, linear_model, multiclass, naive_bayes, optim, preprocessing, tree
+from river import anomaly, ensemble, forest, linear_model, multiclass, naive_bayes, optim, preprocessing, tree
 from river.compose import Pipeline
 
 from learners import zoo
 from learners.export import bayes, ensembles, leaves, trees
+from learners.export import multiclass as multiclass_of
 from learners.export.frame import Frame, NotExportable
 from learners.export.linear import linear
-from learners.export.multiclass import one_vs_rest
 from learners.export.transformers import transform
 from learners.online import class_keys, class_scores
 
 
 def emit(model: Any, frame: Frame, alone: bool) -> str:
     """Scores [n, k]. Where there is no opinion, a model that is `alone` answers equal probabilities, else zeros."""
-    if type(model) is Pipeline:
+    while type(model) is Pipeline:  # pipelines may end in pipelines
         *steps, model = model.steps.values()
         for step in steps:
             frame = transform(step, frame)
@@ -130,10 +130,41 @@ def _classifiers(export: Callable[[Any, Frame, ensembles.Emit, bool], str]) -> "
     return classifier
 
 
+def _stacking(model: Any, frame: Frame, alone: bool) -> str:
+    _expect(model, frame, "binary", "multiclass")
+    return emit(model.meta_classifier, ensembles.stacked(model, frame, _member), alone)
+
+
 def _one_vs_rest(model: Any, frame: Frame, alone: bool) -> str:
     _expect(model, frame, "binary", "multiclass")
     _expect_classes(model, frame, model.classifiers)
-    return one_vs_rest(model, frame, _member, alone)
+    return multiclass_of.one_vs_rest(model, frame, _member, alone)
+
+
+def _one_vs_one(model: Any, frame: Frame, alone: bool) -> str:
+    _expect(model, frame, "binary", "multiclass")
+    _expect_classes(model, frame, model.classes)
+    _expect_no_ties(model)
+    return multiclass_of.one_vs_one(model, frame, _member, alone)
+
+
+def _output_code(model: Any, frame: Frame, alone: bool) -> str:
+    _expect(model, frame, "binary", "multiclass")
+    _expect_classes(model, frame, model.code_book)
+    _expect_no_ties(model)
+    return multiclass_of.output_code(model, frame, _member, alone)
+
+
+def _expect_no_ties(model: Any) -> None:
+    member = model.classifier
+    while type(member) is Pipeline:
+        member = member[-1]
+    if _ESTIMATORS.get(type(member)) is not _logistic:
+        raise NotExportable(
+            type(model).__name__,
+            f"two classes can be equally near for a {type(member).__name__}, and rounding or the order in which it met "
+            "them decides; use a linear model, or a OneVsRestClassifier",
+        )
 
 
 def _regressors(export: Callable[[Any, Frame, ensembles.Emit], str]) -> "Exporter":
@@ -170,11 +201,17 @@ _ESTIMATORS: dict[type, Exporter] = {
     ensemble.ADWINBaggingClassifier: _classifiers(ensembles.bagging_classifier),
     ensemble.LeveragingBaggingClassifier: _classifiers(ensembles.bagging_classifier),
     ensemble.BaggingRegressor: _regressors(ensembles.bagging_regressor),
+    ensemble.SRPRegressor: _regressors(ensembles.patches_regressor),
+    ensemble.EWARegressor: _regressors(ensembles.averaging_regressor),
+    ensemble.StackingClassifier: _stacking,
     multiclass.OneVsRestClassifier: _one_vs_rest,
+    multiclass.OneVsOneClassifier: _one_vs_one,
+    multiclass.OutputCodeClassifier: _output_code,
     ensemble.AdaBoostClassifier: _classifiers(ensembles.boosting_classifier),
     ensemble.ADWINBoostingClassifier: _classifiers(ensembles.boosting_classifier),
 }
 
+_ANOMALY_SCORERS = (anomaly.HalfSpaceTrees, anomaly.OneClassSVM, anomaly.LocalOutlierFactor, anomaly.GaussianScorer)
 _ALTERNATES = (
     "River also asks the leaves of alternate subtrees, and raises where one has split or has learned nothing; "
     "an adaptive random forest replaces whole trees instead"
@@ -182,5 +219,8 @@ _ALTERNATES = (
 _REFUSED: dict[type, str] = {
     tree.HoeffdingAdaptiveTreeClassifier: _ALTERNATES,
     tree.HoeffdingAdaptiveTreeRegressor: _ALTERNATES,
-    ensemble.VotingClassifier: "River gives it no probabilities; a BaggingClassifier has some",
+    ensemble.VotingClassifier: (
+        "of classes with equal votes, River takes the one that its first member met first; use a StackingClassifier"
+    ),
+    **dict.fromkeys(_ANOMALY_SCORERS, "it scores anomalies and answers no label; use a classifier"),
 }

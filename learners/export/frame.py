@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -49,6 +50,8 @@ class Frame:
     numbers: tuple[Numbers, ...] = ()
     texts: tuple[str, ...] = ()
     hot: tuple[OneHot, ...] = ()
+    has_gaps: bool = False
+    """Whether a step may leave out features that the schema requires."""
 
     @classmethod
     def of_inputs(cls, graph: Graph) -> Frame:
@@ -60,10 +63,10 @@ class Frame:
         return cls(graph, numbers, schema.categorical_names)
 
     def may_miss(self, name: Hashable) -> bool:
-        """Whether the schema lets this feature be missing, or one that it may be derived from."""
+        """Whether a step or the schema lets this feature be missing, or one that it may be derived from."""
         features = self.graph.schema.features
         named = [feature for feature in features if feature.name == name]
-        return any(feature.optional for feature in named or features)
+        return self.has_gaps or any(feature.optional for feature in named or features)
 
     def only(self, keep: Callable[[Hashable, type], bool]) -> Frame:
         """The features whose name and Python type `keep` accepts."""
@@ -94,3 +97,10 @@ class Frame:
         if block.divisor is None:
             return block.tensor
         return self.graph.add("Div", block.tensor, self.graph.weight("divisor", block.divisor))
+
+
+def refuse_categories(step: Any, frame: Frame) -> None:
+    """Raises NotExportable where a step that reads numbers would meet others."""
+    if frame.texts or frame.hot:
+        what = "text" if frame.texts else "one-hot features"
+        raise NotExportable(type(step).__name__, f"{what} would reach it; select the numbers first")

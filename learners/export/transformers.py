@@ -7,9 +7,10 @@ from itertools import combinations, combinations_with_replacement
 from typing import Any
 
 import numpy as np
-from river import compose, feature_extraction, preprocessing
+from river import compose, feature_extraction, feature_selection, preprocessing
 
-from learners.export.frame import Frame, NotExportable, Numbers, OneHot
+from learners.export import encoders
+from learners.export.frame import Frame, NotExportable, Numbers, refuse_categories
 from learners.zoo import Categories
 
 
@@ -23,7 +24,7 @@ def transform(step: Any, frame: Frame) -> Frame:
 
 def supported() -> tuple[str, ...]:
     """Names of the transformers that have an exact equivalent."""
-    return tuple(sorted(kind.__name__ for kind in _TRANSFORMERS))
+    return tuple(sorted(kind.__name__ for kind, emit in _TRANSFORMERS.items() if emit not in (_imputer, _inclusion)))
 
 
 def _pipeline(pipeline: Any, frame: Frame) -> Frame:
@@ -42,7 +43,7 @@ def _union(union: Any, frame: Frame) -> Frame:
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise NotExportable("TransformerUnion", f'two of its branches give the feature "{twice}"')
-    return replace(frame, numbers=numbers, texts=texts, hot=hot)
+    return replace(frame, numbers=numbers, texts=texts, hot=hot, has_gaps=any(part.has_gaps for part in parts))
 
 
 def _select(select: Any, frame: Frame) -> Frame:
@@ -90,7 +91,7 @@ def _robust(scaler: Any, frame: Frame) -> Frame:
 
 def _polynomial(extender: Any, frame: Frame) -> Frame:
     """Products of up to `degree` features: missing where one of them is."""
-    _refuse_categories(extender, frame)
+    refuse_categories(extender, frame)
     graph, block = frame.graph, frame.joined()
     combine = combinations if extender.interaction_only else combinations_with_replacement
     parts: list[str] = []
@@ -115,23 +116,24 @@ def _polynomial(extender: Any, frame: Frame) -> Frame:
     return replace(frame, numbers=(products,))
 
 
+def _adaptive(scaler: Any, frame: Frame) -> Frame:
+    def spread(name: Hashable) -> float:
+        return float(max(_learned(scaler.vars, name), 0.0) ** 0.5)
+
+    return _scaled(scaler, frame, lambda name: _learned(scaler.means, name), spread)
+
+
 def _imputer(imputer: Any, frame: Frame) -> Frame:
     raise NotExportable(
         type(imputer).__name__, "River's imputers fill in None, and here a missing feature is absent; leave it out"
     )
 
 
-def _refuse_categories(step: Any, frame: Frame) -> None:
-    if frame.texts or frame.hot:
-        what = "text" if frame.texts else "one-hot features"
-        raise NotExportable(type(step).__name__, f"{what} would reach it; select the numbers first")
-
-
 def _scaled(
     scaler: Any, frame: Frame, shift: Callable[[Hashable], float] | None, spread: Callable[[Hashable], float]
 ) -> Frame:
     """Features less `shift`, over `spread`, and 0 where that is 0: as River, which leaves missing ones out."""
-    _refuse_categories(scaler, frame)
+    refuse_categories(scaler, frame)
     blocks = []
     for block in frame.numbers:
         tensor = frame.divided(block)
@@ -149,28 +151,28 @@ def _learned(statistics: Any, name: Hashable) -> float:
     return value if np.isfinite(value) else 0.0
 
 
-def _one_hot(encoder: Any, frame: Frame) -> Frame:
-    if encoder.drop_first:
-        raise NotExportable("OneHotEncoder", "drop_first drops another category in each row")
-
-    def sources(key: Hashable) -> list[tuple[str, str]]:
-        text = str(key)
-        return [(name, text[len(name) + 1 :]) for name in frame.texts if text.startswith(f"{name}_")]
-
-    return _hot(encoder, frame, sources)
+def _variance(selector: Any, frame: Frame) -> Frame:
+    return _selected(selector, frame, selector.check_feature)
 
 
-def _categories(categories: Any, frame: Frame) -> Frame:
-    def sources(key: Hashable) -> list[tuple[str, str]]:
-        return [key] if isinstance(key, tuple) else []
-
-    return _hot(categories, frame.only(lambda _, kind: kind is str), sources)
+def _k_best(selector: Any, frame: Frame) -> Frame:
+    best = {name for name, _ in selector.leaderboard.most_common(selector.k)}
+    return _selected(selector, frame, lambda name: not selector.leaderboard or name in best)
 
 
-def _hot(encoder: Any, frame: Frame, sources: Callable[[Hashable], list[tuple[str, str]]]) -> Frame:
-    if frame.numbers or frame.hot:
-        raise NotExportable(type(encoder).__name__, "numbers would reach it; select the texts first")
-    return replace(frame, texts=(), hot=(OneHot(frame.texts, type(encoder), sources),))
+def _selected(selector: Any, frame: Frame, keep: Callable[[Hashable], bool]) -> Frame:
+    """The others as missing: what is kept is a weight, and models go on knowing what they once learned."""
+    refuse_categories(selector, frame)
+    graph, blocks = frame.graph, []
+    for block in frame.numbers:
+        kept = graph.weight("kept", [float(keep(name)) for name in block.names])
+        is_kept = graph.add("Greater", kept, graph.constant(0.0))
+        blocks.append(replace(block, tensor=graph.add("Where", is_kept, block.tensor, graph.constant(np.nan))))
+    return replace(frame, numbers=tuple(blocks), has_gaps=True)
+
+
+def _inclusion(selector: Any, frame: Frame) -> Frame:
+    raise NotExportable("PoissonInclusion", "it draws at random whenever it is asked; VarianceThreshold does not")
 
 
 _TRANSFORMERS: dict[type, Callable[[Any, Frame], Frame]] = {
@@ -180,12 +182,17 @@ _TRANSFORMERS: dict[type, Callable[[Any, Frame], Frame]] = {
     compose.Discard: _discard,
     compose.SelectType: _select_type,
     preprocessing.StandardScaler: _standard,
+    preprocessing.AdaptiveStandardScaler: _adaptive,
     preprocessing.MinMaxScaler: _min_max,
     preprocessing.MaxAbsScaler: _max_abs,
     preprocessing.RobustScaler: _robust,
     preprocessing.StatImputer: _imputer,
     preprocessing.PreviousImputer: _imputer,
     feature_extraction.PolynomialExtender: _polynomial,
-    preprocessing.OneHotEncoder: _one_hot,
-    Categories: _categories,
+    preprocessing.OneHotEncoder: encoders.one_hot,
+    preprocessing.OrdinalEncoder: encoders.ordinal,
+    Categories: encoders.categories,
+    feature_selection.VarianceThreshold: _variance,
+    feature_selection.SelectKBest: _k_best,
+    feature_selection.PoissonInclusion: _inclusion,
 }

@@ -256,7 +256,7 @@ REFUSED = [
         ensemble.VotingClassifier([naive_bayes.GaussianNB(), naive_bayes.BernoulliNB()]),
         _one_feature("float"),
         "VotingClassifier",
-        "no probabilities",
+        "met first",
     ),
     (_known(naive_bayes.GaussianNB()), _one_feature("category"), "GaussianNB", "select the numbers first"),
     (

@@ -37,7 +37,7 @@ def revisions(online: OnlineLearner, data: Stream, every: int) -> list[tuple[Rev
 
 def sample(data: Stream) -> list[Any]:
     """Some of the rows, old and new."""
-    return data.rows[:: max(1, len(data.rows) // 60)]
+    return data.rows[:: max(1, len(data.rows) // 40)]
 
 
 def answers(session: Any, latest: Revision, data: Stream) -> np.ndarray:
@@ -50,7 +50,7 @@ def answers(session: Any, latest: Revision, data: Stream) -> np.ndarray:
 def test_new_weights_in_the_session_of_an_old_graph_answer_as_a_new_export(learner: Learner, name: str) -> None:
     """To the last bit, and as River: the session lives as long as the structure, whatever the tables' sizes."""
     data = head(stream(name), 700)
-    found = revisions(build_online(learner, data.schema), data, every=7)
+    found = revisions(build_online(learner, data.schema), data, every=23)
     session, held = None, ""
     for latest, expected in found:
         if latest.graph_sha256 != held:
