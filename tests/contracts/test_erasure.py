@@ -1,5 +1,6 @@
 """Erasing from the durable log: rows, files, statistics and older versions go; position and everybody's work stay."""
 
+import random
 import struct
 import time
 from collections.abc import Callable, Iterator
@@ -192,3 +193,36 @@ def _read_until_done(folder: Path, done: Callable[[], bool]) -> int:
         log.offsets_of("ann")
         count += 1
     return count
+
+
+def _append_and_erase(folder: Path, first: int) -> None:
+    log = Log(folder, "m", SCHEMA)
+    for ms in range(first, first + 100_000):
+        ask(log, ms, row=SECRET)
+        label(log, 1_000_000 + ms, ms, COMMENT)
+        if ms % 3 == 0:
+            log.erase([at(ms - 1), at(ms)])
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(900)
+def test_a_process_killed_at_any_moment_of_an_erasure_leaves_a_log_that_goes_on(log: Log) -> None:
+    """No row twice, positions right, and what is then erased leaves nothing behind."""
+    folder, rng, spawn = log.folder.parent, random.Random(7), get_context("spawn")
+    for _ in range(12):
+        before = log.position("labels")
+        process = spawn.Process(target=_append_and_erase, args=(folder, max(0, log.position("predictions") >> 20) + 1))
+        process.start()
+        while log.position("labels") == before:
+            time.sleep(0.05)
+        time.sleep(rng.uniform(0, 1.5))
+        process.kill()
+        process.join()
+        found = asked(log)
+        assert len(found) == len(set(found))
+        assert max(found, default=-1) <= log.position("predictions")
+        labels = log.rows("labels")["prediction_offset"].to_pylist()
+        assert set(labels) <= set(found)
+    log.erase(found)
+    assert list(traces(log.folder)) == []
+    assert asked(log) == []
