@@ -1,15 +1,19 @@
 """Labels learned per second by the whole loop, beside the bare River loop with the same learner in the same run.
 
-The loop does what `learn` does in production: reads feedback from a server with ``appendfsync always``, joins it with
-predictions and shadow scores, learns, weighs the pair, checkpoints each second, and writes the Delta log.
+Both processes do what they do in production. The loop reads feedback from a server with ``appendfsync always``, joins
+it with predictions and shadow scores, weighs the pair, writes the journal, a checkpoint each second, and the Delta log.
+The trainer follows the journal, learns, and stores its state several times a second. The time is that from the start
+of both to the last label learned and stored.
 """
 
 import contextlib
+import multiprocessing
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import redis
 from river.datasets import synth
@@ -22,41 +26,46 @@ from contracts.releases import Board
 from contracts.settings import Settings
 from flows.learning import Loop
 from flows.place import Place, open_place
+from flows.trainer import Trainer
+from flows.trainers import IDLE_S
 from learners.catalogue import build_online
 from tests.conftest import free_port
 from tiltyard import valkey
 
 LABELS = 20_000
+WIDTH = 9
 START_MS = 1_700_000_000_000
-ALGORITHMS = ("linear", "hoeffding_tree")
+ALGORITHMS = ("linear", "naive_bayes", "hoeffding_tree", "adaptive_random_forest")
 Row = tuple[tuple[float, ...], str]
 
 
 def main() -> None:
     print(f"Labels learned per second, {LABELS:,} of Agrawal's stream\n{head()}\n")
     rows = [(tuple(map(float, x.values())), str(bool(y)).lower()) for x, y in synth.Agrawal(seed=1).take(LABELS)]
-    print(f"{'learner':<20}{'bare River':>12}{'the loop':>12}{'ratio':>8}")
+    print(f"{'learner':<24}{'bare River':>12}{'joined':>12}{'learned':>12}{'ratio':>8}")
     for algorithm in ALGORITHMS:
-        with tempfile.TemporaryDirectory() as folder, _server(Path(folder)) as client:
-            place = _place(Path(folder), client, algorithm, len(rows[0][0]))
+        with tempfile.TemporaryDirectory() as name, _server(Path(name)) as url:
+            place = _place(Path(name), streams.connect(url), algorithm, WIDTH)
             _fill(place, rows)
-            bare, whole = _bare(place, rows), _whole(place)
-            print(f"{algorithm:<20}{bare:>12,.0f}{whole:>12,.0f}{whole / bare:>8.2f}")
+            bare = _bare(place, rows)
+            joined, learned = _whole(Path(name), url, algorithm)
+            print(f"{algorithm:<24}{bare:>12,.0f}{joined:>12,.0f}{learned:>12,.0f}{learned / bare:>8.2f}", flush=True)
 
 
 @contextlib.contextmanager
-def _server(folder: Path) -> Iterator[redis.Redis]:
+def _server(folder: Path) -> Iterator[str]:
     port = free_port()
     (folder / "valkey").mkdir()
     process = subprocess.Popen(valkey.command(folder / "valkey", port), stdout=subprocess.DEVNULL)
-    client = streams.connect(f"redis://127.0.0.1:{port}/0")
+    url = f"redis://127.0.0.1:{port}/0"
+    client = streams.connect(url)
     try:
         while True:
             with contextlib.suppress(redis.RedisError):
                 client.ping()
                 break
             time.sleep(0.05)
-        yield client
+        yield url
     finally:
         process.kill()
         process.wait()
@@ -96,13 +105,40 @@ def _bare(place: Place, rows: list[Row]) -> float:
     return len(rows) / (time.perf_counter() - began)
 
 
-def _whole(place: Place) -> float:
-    loop = Loop(place)
+def _whole(folder: Path, url: str, algorithm: str) -> tuple[float, float]:
+    """(labels per second joined, labels per second learned and stored) by both processes side by side."""
+    context = multiprocessing.get_context("spawn")
+    ready, over = context.Barrier(3), context.Queue()
+    work = (_join, _train)
+    processes = [context.Process(target=one, args=(folder, url, algorithm, ready, over)) for one in work]
+    for process in processes:
+        process.start()
+    ready.wait()
     began = time.perf_counter()
+    ended = dict(over.get() for _ in processes)
+    for process in processes:
+        process.join()
+    return LABELS / (ended["joined"] - began), LABELS / (ended["learned"] - began)
+
+
+def _join(folder: Path, url: str, algorithm: str, ready: Any, over: Any) -> None:
+    loop = Loop(_place(folder, streams.connect(url), algorithm, WIDTH))
+    ready.wait()
     while loop.state.counts.feedback < LABELS:
         loop.step(block_ms=1)
+    loop.save()
+    over.put(("joined", time.perf_counter()))
     loop.close()
-    return LABELS / (time.perf_counter() - began)
+
+
+def _train(folder: Path, url: str, algorithm: str, ready: Any, over: Any) -> None:
+    trainer = Trainer(_place(folder, streams.connect(url), algorithm, WIDTH), "one")
+    ready.wait()
+    while trainer.state.position < LABELS:
+        if not trainer.step():
+            time.sleep(IDLE_S)
+    trainer.close()
+    over.put(("learned", time.perf_counter()))
 
 
 if __name__ == "__main__":

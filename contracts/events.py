@@ -125,6 +125,11 @@ def offset(text: str) -> int:
     return milliseconds << _SEQUENCE_BITS | sequence
 
 
+def span(duration_s: float) -> int:
+    """How far offsets are apart that lie so many seconds apart; the offset of an epoch second."""
+    return int(duration_s * 1000) << _SEQUENCE_BITS
+
+
 def seconds_at(number: int) -> float:
     """Epoch seconds at which the entry of an offset was appended."""
     return (number >> _SEQUENCE_BITS) / 1000

@@ -7,17 +7,39 @@ import msgspec
 
 
 class LearnerFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """One online learner, as of the last checkpoint."""
+    """One online learner, as of its last checkpoint."""
 
+    at: float = 0.0
     learned: int
     last_feedback_id: str
+    """It has learned everything up to here that it learns at all, corrections included."""
     state_hash: str
+    """Empty while it is costly to compute; see `hashed_at`."""
+    hashed_at: int = -1
+    """Labels learned when `state_hash` was taken."""
+    position: int = 0
+    """Examples of the journal that it has gone through."""
+    amendments: int = 0
+    """Corrections of the journal that are part of its state."""
     version: int | None = None
     """None until it is registered."""
     revision: int = 0
     """Newest published one."""
     benched: str | None = None
     """Why it no longer learns, when it does not."""
+    held: str | None = None
+    """Why its newest revision was not published, when it was not; the last good one goes on serving."""
+    frozen: bool = False
+    """Nothing is published, because a person said so."""
+    rebuilding: str | None = None
+    """What is being learned anew beside live learning, and how far that is."""
+    checkpoint_bytes: int = 0
+    checkpoint_s: float = 0.0
+    publish_s: float = 0.0
+    memory_mb: float = 0.0
+    """Resident memory of its process."""
+    snapshots: int = 0
+    snapshot_bytes: int = 0
 
 
 class VersionFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,10 +94,16 @@ class LearnFacts(msgspec.Struct, frozen=True, kw_only=True):
     late: int
     """Labels that came after maturity: learned, never evidence."""
     uncovered: int
+    timed_out: int = 0
+    """Predictions without a label that were learned as negative."""
     pending: int
     matured: int
     dead_letters: int
     loss: str
+    examples: int = 0
+    """In the journal, for learners to learn."""
+    amendments: int = 0
+    journal_bytes: int = 0
     delay_s: tuple[float, float, float] | None
     """Label delay: median, 90th and 99th percentile."""
     learners: dict[str, LearnerFacts]

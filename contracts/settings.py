@@ -33,6 +33,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return self.state / "checkpoints"
 
     @property
+    def journal_folder(self) -> Path:
+        """Labelled examples in learning order, which learners follow and replay."""
+        return self.state / "journal"
+
+    @property
     def release_folder(self) -> Path:
         """Serving's own verified copies, so that it starts while Redis and MLflow are away."""
         return self.state / "releases"

@@ -15,7 +15,7 @@ from typing import Any
 
 log = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT = 2
 
 
 class CheckpointRefused(Exception):
@@ -26,11 +26,12 @@ class CheckpointRefused(Exception):
         self.path, self.reason = path, reason
 
 
-def save(folder: Path, state: object) -> int:
-    """Writes the state durably; returns the bytes written."""
+def save(folder: Path, state: object, **facts: Any) -> int:
+    """Writes the state durably; returns the bytes written. `facts` can be read back without the state."""
     folder.mkdir(parents=True, exist_ok=True)
     body = pickle.dumps(state, protocol=5)
-    header = {"format": FORMAT, "river": version("river"), "sha256": hashlib.sha256(body).hexdigest()}
+    sha256 = hashlib.sha256(body).hexdigest()
+    header = {"format": FORMAT, "river": version("river"), "sha256": sha256, "facts": facts}
     unfinished, current = folder / "unfinished", folder / "current"
     with unfinished.open("wb") as file:
         file.write(json.dumps(header).encode() + b"\n" + body)
@@ -51,7 +52,7 @@ def load(folder: Path) -> Any | None:
         if not path.exists():
             continue
         try:
-            return _read(path)
+            return read(path)
         except CheckpointRefused as error:
             log.warning("checkpoint refused path=%s reason=%s", path, error.reason)
             refused = refused or error
@@ -60,14 +61,30 @@ def load(folder: Path) -> Any | None:
     return None
 
 
-def _read(path: Path) -> Any:
-    header_line, _, body = path.read_bytes().partition(b"\n")
+def facts(path: Path) -> dict[str, Any]:
+    """What a file says of itself. Raises CheckpointRefused."""
+    with path.open("rb") as file:
+        header: dict[str, Any] = _header(path, file.readline())
+    return header["facts"]  # type: ignore[no-any-return]
+
+
+def _header(path: Path, line: bytes) -> dict[str, Any]:
     try:
-        header = json.loads(header_line)
+        header: dict[str, Any] = json.loads(line)
     except ValueError:
         raise CheckpointRefused(path, "is damaged: its header cannot be read") from None
     if header.get("format") != FORMAT:
-        raise CheckpointRefused(path, f"has format {header.get('format')}, this version reads {FORMAT}")
+        raise CheckpointRefused(
+            path,
+            f"has format {header.get('format')}, this version reads {FORMAT}: move the folder away to start anew",
+        )
+    return header
+
+
+def read(path: Path) -> Any:
+    """The state in one file. Raises CheckpointRefused."""
+    header_line, _, body = path.read_bytes().partition(b"\n")
+    header = _header(path, header_line)
     if header["river"] != version("river"):
         raise CheckpointRefused(
             path,

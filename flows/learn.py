@@ -1,10 +1,9 @@
 """The long-lived flow run that learns: one per model by lease; its schedule restarts it after a crash."""
 
 import contextlib
-import ctypes
 import logging
+import os
 import signal
-import sys
 import time
 from collections.abc import Callable
 
@@ -14,18 +13,17 @@ from prefect import flow
 from contracts.facts import ComparisonFacts
 from contracts.lease import LeaseTaken, held
 from flows import deployments
+from flows.aside import die_with_parent
 from flows.bootstrap import open_with_prior
 from flows.learning import Loop
 from flows.place import Place, place_named
-from flows.publishing import Publisher
+from flows.trainers import started
 
 log = logging.getLogger(__name__)
 
 LEASE_S = 10.0  # after a kill, the next run waits at most this long
 AWAY_S = 0.5
 ACTIONABLE = ("promote", "retire", "give_up", "inconclusive")
-
-_PR_SET_PDEATHSIG = 1
 
 
 @flow(name="learn", flow_run_name="learn {model}", retries=0)
@@ -35,7 +33,7 @@ def learn(model: str) -> str:
     Args:
         model: name of a table [models.NAME] in tiltyard.toml.
     """
-    _stop_with_parent()
+    die_with_parent(os.getppid(), signal.SIGTERM)  # its runner's: no orphan keeps the lease
     place = place_named(model)
     try:
         run(place, lambda decisions: deployments.ask("promote", model))
@@ -53,11 +51,12 @@ def run(
     """
     with held(place.client, place.name, "learn", LEASE_S) as lease:
         open_with_prior(place)
-        loop = Loop(place, Publisher(place), lease.renew)
+        loop = Loop(place, lease.renew)
         told: set[tuple[int, int, str]] = set()
-        with contextlib.closing(loop):
+        with started(place) as trainers, contextlib.closing(loop):
             while going_on():
                 _step(loop)
+                trainers.keep()
                 decided = [c for c in loop.comparisons if c.decision in ACTIONABLE]
                 if fresh := [c for c in decided if (c.champion, c.challenger, c.decision) not in told]:
                     told |= {(c.champion, c.challenger, c.decision) for c in fresh}
@@ -71,9 +70,3 @@ def _step(loop: Loop) -> None:
     except (redis.ConnectionError, redis.TimeoutError) as error:
         log.warning("waits for redis model=%s error=%s", loop.place.name, error)
         time.sleep(AWAY_S)
-
-
-def _stop_with_parent() -> None:
-    """Asks Linux for SIGTERM when the runner that started this run dies, so that no orphan keeps the lease."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -38,6 +38,10 @@ class Place:
     def checkpoint_folder(self) -> Path:
         return self.settings.checkpoint_folder / self.name
 
+    @property
+    def journal_folder(self) -> Path:
+        return self.settings.journal_folder / self.name
+
     def learn_facts(self) -> LearnFacts | None:
         """What the learn loop made known last, or None before its first checkpoint."""
         return self.streams.fact("learn", LearnFacts)

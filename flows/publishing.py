@@ -1,125 +1,175 @@
-"""Online versions on their way to serving: registered once in MLflow, then published in revisions."""
+"""One online version on its way to serving: registered once in MLflow, then published in revisions."""
 
-import logging
-import pickle
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 
 import msgspec
+import numpy as np
 
+from contracts import journal, weights
+from contracts.config import seconds
 from contracts.lease import LeaseLost, LeaseTaken
-from contracts.releases import PRIOR_VERSION, Board, Golden, Manifest, Release, sha256
+from contracts.releases import PRIOR_VERSION, Golden, Manifest, Release, sha256
+from contracts.schema import Value
 from flows.place import Place
-from flows.state import LearnState
-from learners.export import NotExportable, to_onnx
-from learners.online import LearnerFailed, OnlineLearner
+from flows.training import TrainState
+from learners import export, safeguards
+from learners.export import NotExportable
+from learners.online import LearnerFailed
 from registry.promotion import Stale
 from registry.versions import Unavailable
 
-log = logging.getLogger(__name__)
-
-RETRY_S = 15.0  # MLflow may be starting, which takes about 20 s on a fresh store
 TOLERANCE = 1e-6
 UNREGISTERED = -1
+Rows = tuple[tuple[Value, ...], ...]
 
 
+@dataclass(frozen=True)
+class Published:
+    """What became of one revision."""
+
+    learned: int
+    anchor: dict[int, tuple[float, ...]]
+    held: str | None = None
+    """Why it was not published."""
+    broken: str | None = None
+    """Why the learner is not to be trusted any more."""
+    exported: export.Revision | None = None
+    """What the next export may start from."""
+
+
+@dataclass(frozen=True)
+class Registered:
+    """The version of a learner, or why it has none yet."""
+
+    version: int | None
+    reason: str = ""
+    broken: bool = False
+
+
+@dataclass
 class Publisher:
-    """Registers learners that have seen enough labels, and publishes what they have learned since."""
+    """Publishes what one learner has learned."""
 
-    def __init__(self, place: Place):
-        self.place = place
-        self.revisions: dict[str, int] = {}
-        """Newest published revision by learner."""
-        self._since: dict[int, str] = {}
-        self._registering: dict[str, Future[int]] = {}
-        self._not_before_s = 0.0
-        # MLflow's imports and calls take seconds, and learning must not wait for them.
-        self._thread = ThreadPoolExecutor(1, "register")
+    place: Place
+    name: str
+    exported: export.Revision | None = None
+    """The newest one: its graph is used again while only weights change."""
+    _since: str | None = None
+    _anchor: list[journal.Example] = field(default_factory=list)
 
-    def publish(self, state: LearnState, board: Board) -> None:
-        """Call after a checkpoint of this very state."""
-        for name, learner in state.learners.items():
-            if name in state.benched:
-                continue
-            try:
-                if name not in state.enrolled:
-                    self._enrol(name, learner, state)
-                elif state.enrolled[name] in board.versions and learner.learned > self.revisions.get(name, -1):
-                    self._publish(name, learner, state)
-            except (NotExportable, LearnerFailed) as error:
-                state.benched[name] = str(error)
-                log.error("benched learner=%s reason=%s", name, error)
+    def is_due(self, state: TrainState) -> bool:
+        """Whether there is something new for those who serve or shadow this version."""
+        if state.version is None or state.learner.learned == state.published_learned:
+            return False
+        return state.version in self.place.releases.board().versions and not self.is_frozen()
 
-    def _publish(self, name: str, learner: OnlineLearner, state: LearnState) -> None:
-        version = state.enrolled[name]
-        if version not in self._since:
-            known = self.place.releases.manifest(version)
-            self._since[version] = known.since if known else self.place.streams.last_id("predictions")
-        self.place.releases.publish(self._release(name, learner, state, version, self._since[version]))
-        self.place.streams.note_revision(version, state.last_id, learner.learned)
-        self.revisions[name] = learner.learned
+    def is_frozen(self) -> bool:
+        return self.place.streams.publishing().get(self.name) == "frozen"
 
-    def _release(self, name: str, learner: OnlineLearner, state: LearnState, version: int, since: str) -> Release:
+    def _is_accepted(self) -> bool:
+        return self.place.streams.publishing().get(self.name) == "accept"
+
+    def publish(self, state: TrainState, rows: Rows, through: str) -> Published:
+        """Call after a checkpoint of this very state, with the newest rows learned from and the feedback it knows."""
+        learner, place = state.learner, self.place
+        try:
+            anchor = {one.prediction: learner.scores_one(one.row) for one in self._anchored() if one.row is not None}
+            held = self._held(state, anchor)
+            if held is None:
+                release = self._release(state, rows, through)
+                place.releases.publish(release)
+                assert state.version is not None
+                place.streams.note_revision(state.version, through, state.revision)
+                if self._is_accepted():
+                    place.streams.set_publishing(self.name, None)
+        except (NotExportable, LearnerFailed) as error:
+            return Published(learner.learned, {}, broken=str(error))
+        return Published(learner.learned, anchor, held, exported=self.exported)
+
+    def _anchored(self) -> list[journal.Example]:
+        """The first rows of the journal, which stay the same once there are enough."""
+        wanted = self.place.model.safeguards.anchor_rows
+        if len(self._anchor) < wanted:
+            self._anchor = journal.first(self.place.journal_folder, wanted)
+        return self._anchor
+
+    def _held(self, state: TrainState, anchor: dict[int, tuple[float, ...]]) -> str | None:
+        """Why this state is too far from the published one; None where it is not, or a person or time says so."""
+        rules, label = self.place.model.safeguards, self.place.schema.label
+        both = sorted(anchor.keys() & state.anchor.keys())
+        before, after = (np.array([scores[at] for at in both], np.float64) for scores in (state.anchor, anchor))
+        labels = [one.label for one in self._anchored() if isinstance(one.label, float)]
+        moved = safeguards.change(before, after, label, float(np.std(labels)) if labels else 1.0)
+        if moved <= rules.max_change or self._is_accepted():
+            return None
+        if state.held_since is not None and time.time() - state.held_since > seconds(rules.hold):
+            return None
+        unit = "standard deviations" if label.is_regression else "of the probability"
+        return (
+            f"its answers to {len(both)} fixed questions moved by {moved:.2f} {unit} since the last one, more "
+            f"than safeguards.max_change = {rules.max_change:g}; publish it all the same with `tiltyard accept "
+            f"{self.place.name} {self.name}`, or wait: after {rules.hold} it is"
+        )
+
+    def _release(self, state: TrainState, rows: Rows, through: str) -> Release:
         """This state of a learner as a release. Raises NotExportable or LearnerFailed."""
-        onnx = to_onnx(learner.model, self.place.schema).SerializeToString()
-        rows = tuple(state.recent)
+        learner = state.learner
+        version = UNREGISTERED if state.version is None else state.version
+        if self._since is None:
+            known = self.place.releases.manifest(version)
+            self._since = known.since if known else self.place.streams.last_id("predictions")
+        self.exported = export.revision(learner.model, self.place.schema, self.exported)
+        packed = weights.pack(self.exported.weights)
         manifest = Manifest(
             model=self.place.name,
             version=version,
             kind="online",
-            learner=name,
-            revision=learner.learned,
+            learner=self.name,
+            revision=state.revision,
+            learned=learner.learned,
             schema=self.place.schema.fingerprint,
-            onnx_sha256=sha256(onnx),
+            onnx_sha256=sha256(self.exported.onnx),
+            weights_sha256=sha256(packed) if packed else "",
             created_at=time.time(),
-            since=since,
-            last_feedback_id=state.last_id,
+            since=self._since,
+            last_feedback_id=through,
             golden=Golden(rows, tuple(learner.scores_one(row) for row in rows), TOLERANCE),
         )
-        return Release(manifest, onnx)
+        return Release(manifest, self.exported.onnx, packed)
 
-    def _enrol(self, name: str, learner: OnlineLearner, state: LearnState) -> None:
-        """Starts a learner's registration when it has learned enough, and takes in its version once that is done."""
-        started = self._registering.get(name)
-        if started is None:
-            enough = learner.learned >= self.place.model.gate.bootstrap_labels
-            if enough and time.monotonic() >= self._not_before_s:
-                since = self.place.streams.last_id("predictions")
-                release = self._release(name, learner, state, UNREGISTERED, since)
-                copy = pickle.loads(pickle.dumps(learner))  # our own bytes, a moment old
-                self._registering[name] = self._thread.submit(self._register, name, release, copy, state.genesis)
-        elif started.done():
-            del self._registering[name]
-            try:
-                state.enrolled[name] = started.result()
-            except (Unavailable, LeaseTaken, LeaseLost) as error:
-                self._not_before_s = time.monotonic() + RETRY_S
-                log.warning("registration waits learner=%s retry_s=%g reason=%s", name, RETRY_S, error)
+    def register(self, state: TrainState, rows: Rows, through: str) -> Registered:
+        """Killed anywhere, it is repeated, and finds by its key what it had done."""
+        configured, learner, roles = self.place.model.learners[self.name], state.learner, self.place.roles
+        try:
+            state.revision = max(state.revision, learner.learned)
+            self._since = self.place.streams.last_id("predictions")
+            release = self._release(state, rows, through)
+            version = self.place.registry.register(
+                release.onnx,
+                release.manifest,
+                params={"algorithm": configured.algorithm, "seed": configured.seed, **configured.params},
+                metrics={"learned": float(learner.learned)},
+                estimator=learner,
+                key=f"online:{self.name}:{state.genesis}",
+            )
+            manifest = msgspec.structs.replace(release.manifest, version=version)
+            reason = f"{self.name} has learned {learner.learned:,} labels and joins as a challenger."
+            roles.enrol(msgspec.structs.replace(release, manifest=manifest), reason, cause="learn")
+            if self.place.releases.board().champion == PRIOR_VERSION:
+                self._bootstrap(version, learner.learned)
+        except (NotExportable, LearnerFailed) as error:
+            return Registered(UNREGISTERED, str(error), broken=True)
+        except (Unavailable, LeaseTaken, LeaseLost) as error:
+            return Registered(None, str(error))
+        return Registered(version)
 
-    def _register(self, name: str, release: Release, learner: OnlineLearner, genesis: str) -> int:
-        """Runs beside learning. Killed anywhere, it is repeated, and finds by its key what it had done."""
-        configured = self.place.model.learners[name]
-        version = self.place.registry.register(
-            release.onnx,
-            release.manifest,
-            params={"algorithm": configured.algorithm, "seed": configured.seed, **configured.params},
-            metrics={"learned": float(release.manifest.revision)},
-            estimator=learner,
-            key=f"online:{name}:{genesis}",
-        )
-        manifest = msgspec.structs.replace(release.manifest, version=version)
-        reason = f"{name} has learned {manifest.revision:,} labels and joins as a challenger."
-        self.place.roles.enrol(Release(manifest, release.onnx), reason, cause="learn")
-        if self.place.releases.board().champion == PRIOR_VERSION:
-            self._bootstrap(name, version, manifest.revision)
-        return version
-
-    def _bootstrap(self, name: str, version: int, learned: int) -> None:
+    def _bootstrap(self, version: int, learned: int) -> None:
         reason = (
-            f"{name} is the first learner to have learned {self.place.model.gate.bootstrap_labels:,} labels "
+            f"{self.name} is the first learner to have learned {self.place.model.gate.bootstrap_labels:,} labels "
             f"({learned:,}); it replaces the prior without a comparison."
         )
         try:
             self.place.roles.bootstrap(version, reason, cause="learn", numbers={"learned": learned})
-        except Stale as error:
-            log.info("bootstrap not needed learner=%s reason=%s", name, error)
+        except Stale:
+            return  # another learner was first

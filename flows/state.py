@@ -1,31 +1,32 @@
-"""Everything that the learn loop must remember, in one value that is checkpointed whole."""
+"""Everything that the learn loop must remember, in one small value that is checkpointed whole.
+
+Labels that have not matured are not part of it: they can be read again from the streams, where they stay for longer
+than that. What must not be decided twice is: which of them lacked an honest shadow score.
+"""
 
 import heapq
-import secrets
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
-from contracts import events
 from contracts.config import Model
 from contracts.releases import PRIOR_VERSION
-from contracts.schema import Schema, Value
 from contracts.streams import START
-from learners.online import OnlineLearner
-from registry.tenure import Matured, Record
+from contracts.votes import Votes
+from registry.tenure import Record
 
 DELAYS_KEPT = 1_000
-GOLDEN_ROWS = 16
 
 
-@dataclass
+@dataclass(slots=True)
 class Waiting:
     """A labelled prediction that has not matured."""
 
-    offset: int
-    asked_at: float
+    at: int
+    """`Example.at` of its example in the journal."""
     answered_by: int
     scores: dict[int, tuple[float, ...]]
     label: str | float
@@ -44,54 +45,98 @@ class Counts:
     late: int = 0
     uncovered: int = 0
     dead_letters: int = 0
+    timed_out: int = 0
+    """Predictions without a label that were learned as negative."""
 
 
 @dataclass
-class LearnState:
-    """Learners, evidence, labels that wait to mature, counters, and the last feedback id: the offset of it all."""
+class Restated:
+    """Corrections of matured labels whose ledger line is due: the evidence has moved already."""
 
-    learners: dict[str, OnlineLearner]
+    corrections: int = 0
+    first_by: int = 0
+    last_by: int = 0
+    moved: dict[int, tuple[int, float]] = field(default_factory=dict)
+    """By challenger: pairs whose difference changed, and by how much in all."""
+
+    def sentence(self) -> str:
+        """For the ledger."""
+        labels = "1 correction" if self.corrections == 1 else f"{self.corrections:,} corrections"
+        pairs = sum(pairs for pairs, _ in self.moved.values())
+        return f"{labels} of labels that were evidence already: {pairs:,} compared pairs were weighed anew."
+
+    def numbers(self) -> dict[str, Any]:
+        """What moved, by challenger: pairs, and the change of the summed difference (shares of the loss range)."""
+        moved = {str(version): {"pairs": pairs, "change": total} for version, (pairs, total) in self.moved.items()}
+        return {"corrections": self.corrections, "from": self.first_by, "through": self.last_by, "moved": moved}
+
+    def add(self, by: int, moved: Mapping[int, float]) -> None:
+        """One correction, and what it did to the difference of each challenger."""
+        self.corrections += 1
+        self.first_by, self.last_by = self.first_by or by, by
+        for version, change in moved.items():
+            pairs, total = self.moved.get(version, (0, 0.0))
+            self.moved[version] = pairs + 1, total + change
+
+
+@dataclass
+class JoinState:
+    """Evidence, counters, and the last feedback id: the offset of it all."""
+
     record: Record
     last_id: str = START
+    matured_through: int = -1
+    """Predictions with a smaller offset have matured."""
+    negative_since: int | None = None
+    """Predictions from this offset on are negative without a label; None while that is not the rule."""
     counts: Counts = field(default_factory=Counts)
-    waiting: dict[str, Waiting] = field(default_factory=dict)
-    order: list[tuple[int, str]] = field(default_factory=list)
-    """Heap over `waiting` by prediction offset."""
+    votes: dict[int, Votes] = field(default_factory=dict)
+    """Of predictions with more than one label, by offset, for as long as labels are taken."""
+    uncovered: set[int] = field(default_factory=set)
+    """Labelled predictions without an honest shadow score, for as long as labels are taken."""
     delays_s: deque[float] = field(default_factory=lambda: deque(maxlen=DELAYS_KEPT))
-    recent: deque[tuple[Value, ...]] = field(default_factory=lambda: deque(maxlen=GOLDEN_ROWS))
-    """Newest rows learned from: the golden batch of the next revisions."""
-    benched: dict[str, str] = field(default_factory=dict)
-    """Why a learner no longer learns."""
-    enrolled: dict[str, int] = field(default_factory=dict)
-    """MLflow version of each registered learner."""
+    restated: Restated = field(default_factory=Restated)
     names: dict[int, str] = field(default_factory=lambda: {PRIOR_VERSION: "prior"})
     """The learner behind each version ever seen; releases of retired ones are gone."""
-    genesis: str = field(default_factory=lambda: secrets.token_hex(8))
-    """Names this line of learners, so that a repeated registration finds the first one."""
 
     @classmethod
-    def fresh(cls, model: Model) -> "LearnState":
-        return cls({}, Record(model.gate, model.loss))
-
-    def wait(self, id_: str, waiting: Waiting) -> None:
-        self.waiting[id_] = waiting
-        heapq.heappush(self.order, (waiting.offset, id_))
-
-    def mature(self, until_s: float, schema: Schema) -> None:
-        """Hands predictions asked at or before `until_s` to the record, in prediction order."""
-        for waiting in self._due(until_s):
-            label = waiting.label
-            column = label if isinstance(label, float) else float(schema.label.index(label))
-            self.record.add(
-                Matured(waiting.offset, waiting.asked_at, waiting.answered_by, waiting.scores, column, waiting.covered)
-            )
-
-    def _due(self, until_s: float) -> Iterator[Waiting]:
-        while self.order and events.seconds_at(self.order[0][0]) < until_s:
-            yield self.waiting.pop(heapq.heappop(self.order)[1])
+    def fresh(cls, model: Model) -> "JoinState":
+        return cls(Record(model.gate, model.loss))
 
     def delay_quantiles(self) -> tuple[float, float, float] | None:
         if not self.delays_s:
             return None
         median, p90, p99 = np.quantile(np.array(self.delays_s), [0.5, 0.9, 0.99])
         return float(median), float(p90), float(p99)
+
+    def forget_before(self, offset: int) -> None:
+        """Drops what no label can refer to any more."""
+        self.votes = {at: votes for at, votes in self.votes.items() if at >= offset}
+        self.uncovered = {at for at in self.uncovered if at >= offset}
+
+
+class Queue:
+    """Labelled predictions on their way to maturity, handed out in prediction order."""
+
+    def __init__(self) -> None:
+        self.waiting: dict[int, Waiting] = {}
+        self._order: list[int] = []
+
+    def __len__(self) -> int:
+        return len(self.waiting)
+
+    def get(self, offset: int) -> Waiting | None:
+        return self.waiting.get(offset)
+
+    def add(self, offset: int, waiting: Waiting) -> None:
+        self.waiting[offset] = waiting
+        heapq.heappush(self._order, offset)
+
+    def first(self) -> int | None:
+        """Offset of the earliest prediction in the queue."""
+        return self._order[0] if self._order else None
+
+    def pop(self) -> tuple[int, Waiting]:
+        """The earliest one."""
+        offset = heapq.heappop(self._order)
+        return offset, self.waiting.pop(offset)

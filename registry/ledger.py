@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 Kind = Literal[
     "prior", "bootstrap", "enrolled", "promoted", "rolled_back", "retired", "confirmed", "moved_by_hand",
-    "budget", "refused", "retrained", "drift",
+    "budget", "refused", "retrained", "drift", "corrected", "erased", "frozen", "unfrozen",
 ]  # fmt: skip
 
 HOLD_S = 10.0

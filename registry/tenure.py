@@ -70,6 +70,7 @@ class Record:
         self.matured = 0
         self.loss: Loss | None = None
         self._errors: list[float] = []
+        self._calibrated_through = -1
         if loss not in _ERRORS or rules.clip is not None:
             self.loss = loss_named(loss, rules.clip)
 
@@ -87,14 +88,50 @@ class Record:
         self.matured += 1
         losses = self._losses(event)
         for version, loss in losses.items():
-            is_right = self.loss_name not in _ERRORS and _argmax(event.scores[version]) == int(event.label)
-            self.versions.setdefault(version, Score()).add(event.asked_at, loss, is_right)
-        if event.answered_by != self.champion or event.offset <= self.since or self.champion not in losses:
+            if (score := self.versions.get(version)) is None:
+                score = self.versions[version] = Score()
+            score.add(event.asked_at, loss, self._is_right(event, version))
+        if not self._is_compared(event, losses):
             return
+        assert self.champion is not None
         if self.loss is None:
-            self._calibrate(losses[self.champion])
+            self._calibrate(event.offset, losses[self.champion])
         else:
             self._compare(event, losses, self.loss)
+
+    def restate(self, before: Matured, after: Matured) -> dict[int, float]:
+        """The same prediction with another label: takes back what it counted for, and counts it anew.
+
+        Returns the change of the paired difference of each challenger that it is evidence about. Curves keep what
+        they showed at the time. Evidence is exactly retractable: `registry.evidence`.
+        """
+        old, new = self._losses(before), self._losses(after)
+        for version in old.keys() & new.keys() & self.versions.keys():
+            score = self.versions[version]
+            score.loss += new[version] - old[version]
+            score.correct += self._is_right(after, version) - self._is_right(before, version)
+        if not self._is_compared(after, new) or self.loss is None or after.offset <= self._calibrated_through:
+            return {}
+        return self._recompare(after, old, new, self.loss)
+
+    def _recompare(self, event: Matured, old: dict[int, float], new: dict[int, float], loss: Loss) -> dict[int, float]:
+        assert self.champion is not None
+        moved = {}
+        for version in sorted(self.comparisons.keys() & new.keys() & old.keys() - {self.champion}):
+            evidence = self.comparisons[version].evidence
+            was = (old[self.champion] - old[version]) / loss.range
+            now = (new[self.champion] - new[version]) / loss.range
+            if was != now:
+                evidence.retract(was)
+                evidence.add(now)
+                moved[version] = now - was
+        return moved
+
+    def _is_right(self, event: Matured, version: int) -> bool:
+        return self.loss_name not in _ERRORS and _argmax(event.scores[version]) == int(event.label)
+
+    def _is_compared(self, event: Matured, losses: dict[int, float]) -> bool:
+        return event.answered_by == self.champion and event.offset > self.since and self.champion in losses
 
     def _losses(self, event: Matured) -> dict[int, float]:
         """Loss by version; scores that are no answer (not finite, no probabilities) have none."""
@@ -110,8 +147,9 @@ class Record:
         assert self.loss is not None
         return self.loss.of(scores, label)
 
-    def _calibrate(self, error: float) -> None:
+    def _calibrate(self, offset: int, error: float) -> None:
         self._errors.append(error)
+        self._calibrated_through = offset
         if len(self._errors) == CALIBRATION_ROWS:
             clip = sorted(self._errors)[math.ceil(CLIP_QUANTILE * CALIBRATION_ROWS) - 1]
             self.loss = loss_named(self.loss_name, clip or 1.0)

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,7 @@ from river import linear_model, optim, preprocessing, tree
 from contracts import config, events, streams
 from contracts.config import Model
 from contracts.events import Feedback, Prediction, Shadow
+from contracts.lease import LeaseLost, LeaseTaken
 from contracts.schema import Value
 from contracts.settings import Settings
 from data.infer import model_table
@@ -26,9 +27,7 @@ from data.replay import Plan, Replay
 from data.streams import Stream, stream
 from flows.bootstrap import open_with_prior
 from flows.learn import run
-from flows.learning import Loop
 from flows.place import Place, open_place
-from flows.publishing import Publisher
 from tests.conftest import free_port
 from tests.serving import harness
 from tiltyard import valkey
@@ -83,19 +82,14 @@ class World:
 
     @contextmanager
     def learning(self) -> Iterator[None]:
-        """The learn loop, started again after an error as its schedule would do."""
+        """The learn run with its trainers, started again after an error as its schedule would do."""
         stopped = threading.Event()
 
         def learn() -> None:
             while not stopped.is_set():
-                place = self.place()
-                try:
-                    loop = Loop(place, Publisher(place))
-                    while not stopped.is_set():
-                        loop.step(block_ms=50)
-                    loop.close()
-                except redis.RedisError:
-                    time.sleep(0.2)
+                with suppress(redis.RedisError, LeaseLost, LeaseTaken):
+                    run(self.place(), lambda decided: None, going_on=lambda: not stopped.is_set())
+                time.sleep(0.2)
 
         thread = threading.Thread(target=learn)
         thread.start()
@@ -129,19 +123,23 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
 
 def everything_is_learned(place: Place) -> bool:
     facts = place.learn_facts()
-    return facts is not None and facts.last_feedback_id == place.streams.last_id("feedback")
+    if facts is None or facts.last_feedback_id != place.streams.last_id("feedback"):
+        return False
+    return all(learner.position == facts.examples for learner in facts.learners.values())
 
 
 def test_scores_equal_those_of_river_by_hand(world: World) -> None:
     """The same rows, in the same order, with the same delay: each logged score, of whichever revision, equals the
     score that River's own estimators give by hand after as many labels."""
     with world.redis(), world.running() as server:
-        result = asyncio.run(world.replay(server, rate=120).run())
         place = world.place()
+        asyncio.run(world.replay(server, rate=120, limit=200).run())
+        harness.until(lambda: place.releases.board().challengers, timeout_s=60)  # both are registered
+        result = asyncio.run(world.replay(server, rate=120).run())
         harness.until(lambda: everything_is_learned(place), timeout_s=30)
         facts = place.learn_facts()
         assert facts is not None
-        assert (result.asked, facts.joined, facts.orphans, facts.dead_letters) == (1250, 1250, 0, 0)
+        assert (result.asked, facts.joined, facts.orphans, facts.dead_letters) == (1250, 1450, 0, 0)
         versions = {name: learner.version for name, learner in facts.learners.items()}
         asked, labels = history(place)
     by_hand = {

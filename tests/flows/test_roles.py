@@ -12,13 +12,11 @@ from contracts import events
 from contracts.events import Feedback, Prediction, Shadow
 from contracts.releases import PRIOR_VERSION, Board
 from flows.bootstrap import open_with_prior
-from flows.learning import Loop
 from flows.place import Place
 from flows.promote import decide_roles
-from flows.publishing import Publisher
 from flows.retrain import fit_all
 from flows.watch import look
-from tests.flows.world import place_in, question
+from tests.flows.world import Learning, place_in, question
 
 CONFIG = """
 [models.m]
@@ -88,15 +86,15 @@ def test_a_model_starts_with_no_champion_and_ends_with_one_that_earned_it(place:
     """Prior, then bootstrap by the first learner, then a retrained challenger promoted over it by evidence."""
     open_with_prior(place)
     assert place.releases.board().champion == PRIOR_VERSION
-    loop, server = Loop(place, Publisher(place)), Server(place)
-    loop.save_every_s = loop.write_every_s = 0.1
+    learning, server = Learning(place), Server(place)
+    learning.loop.save_every_s = learning.loop.write_every_s = 0.1
     for n in range(300):
         server.ask(n)
-        loop.step(block_ms=1)
-    _until(loop, lambda: place.releases.board().champion == 1)
-    _until(loop, lambda: loop.publisher is not None and loop.publisher.revisions.get("linear", 0) == 300)
+        learning.step()
+    _until(learning, lambda: place.releases.board().champion == 1)
+    _until(learning, lambda: place.releases.revisions().get(1) == 300)
     # A champion that is no good, so that the challenger has something to win: the board is what serving follows.
-    loop.close()
+    learning.close()
     (line,) = fit_all(place)
     assert "boosting: version 2" in line
     assert place.releases.board() == Board(1, (2,), None, place.releases.board().since)
@@ -112,25 +110,26 @@ def test_a_model_starts_with_no_champion_and_ends_with_one_that_earned_it(place:
 def test_a_promotion_is_made_of_evidence_of_this_tenure_only(place: Place) -> None:
     """The better challenger takes over once; run again, nothing changes, and the old champion is under probation."""
     place.roles.reconcile("test")
-    loop, server = Loop(place, Publisher(place)), Server(place)
-    loop.save_every_s = 0.1
+    learning, server = Learning(place), Server(place)
+    learning.loop.save_every_s = 0.1
     champion = place.releases.board().champion
     assert champion == 1
     _spoil(server, champion)
     for n in range(300, 900):
         server.ask(n)
-        loop.step(block_ms=1)
-    _until(loop, lambda: any(c.decision == "promote" for c in loop.comparisons))
+        learning.step()
+    _until(learning, lambda: any(c.decision == "promote" for c in learning.loop.comparisons))
     (done,) = decide_roles(place, time.time())
     assert done.startswith("Version 2 answers instead of 1:")
     board = place.releases.board()
     assert (board.champion, board.challengers, board.previous) == (2, (1,), 1)
     assert place.registry.champion() == 2
     assert decide_roles(place, time.time()) == []
-    loop.step(block_ms=1)
+    learning.step()
     promoted = place.roles.ledger.read()[-1]
     assert (promoted.kind, promoted.version, promoted.numbers["over"]) == ("promoted", 2, 1)
     assert events.offset(board.since) > 0
+    learning.close()
 
 
 def _spoil(server: Server, version: int) -> None:
@@ -146,8 +145,8 @@ def _spoil(server: Server, version: int) -> None:
     server._score = score  # type: ignore[method-assign]
 
 
-def _until(loop: Loop, condition: object) -> None:
+def _until(learning: Learning, condition: object) -> None:
     deadline = time.monotonic() + 60
     while not condition():  # type: ignore[operator]
         assert time.monotonic() < deadline, "it did not happen within a minute"
-        loop.step(block_ms=20)
+        learning.step()

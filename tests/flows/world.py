@@ -3,6 +3,7 @@
 import random
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import redis
 
@@ -11,7 +12,12 @@ from contracts.config import parse
 from contracts.events import Feedback, Prediction, Shadow
 from contracts.releases import Board
 from contracts.settings import Settings
+from flows.aside import Inline
+from flows.learning import Loop
 from flows.place import Place, open_place
+from flows.state import Counts
+from flows.trainer import Trainer
+from learners.online import OnlineLearner
 
 CONFIG = """
 [models.m]
@@ -20,9 +26,11 @@ features = {x = "float", c = "category?"}
 [models.m.learners]
 linear = {algorithm = "linear"}
 tree = {algorithm = "hoeffding_tree", params = {grace_period = 50}}
+[models.m.labels]
+correct_every = "0s"
 [models.m.gate]
 maturity = "5s"
-bootstrap_labels = 50
+bootstrap_labels = 1_000_000  # no MLflow here
 """
 START_MS = 1_700_000_000_000
 STEP_MS = 10
@@ -69,10 +77,51 @@ def fill(place: Place, questions: int, delay: int = 50, corrected: float = 0.02,
             labels.append((at, n, events.encode(Feedback(asked.id, asked.label))))
         if rng.random() < corrected:
             other = "false" if asked.label == "true" else "true"
-            labels.append((at + 700, n, events.encode(Feedback(asked.id, other, reporter="ann"))))
+            # Some before the prediction has matured, some after.
+            later = rng.choice([700, 9_000])
+            labels.append((at + later, n, events.encode(Feedback(asked.id, other, reporter="ann"))))
         if rng.random() < 0.01:
             labels.append((at, n, rng.choice([b"\xc1", events.encode(Feedback("77-7", "true"))])))
-    for sequence, (at, _, event) in enumerate(sorted(labels)):
-        pipeline.xadd(place.streams.key("feedback"), {"e": event}, id=f"{at}-{sequence}")
+    first: dict[int, str] = {}
+    for sequence, (at, n, event) in enumerate(sorted(labels)):
+        fields: dict[Any, Any] = {"e": event}
+        if events.readable(Feedback, {b"e": event}) and b"77-7" not in event:
+            if n in first:
+                fields["f"] = first[n]
+            first.setdefault(n, f"{at}-{sequence}")
+        pipeline.xadd(place.streams.key("feedback"), fields, id=f"{at}-{sequence}")
     pipeline.execute()
     place.releases.set_board(Board(champion=CHAMPION, challengers=(CHALLENGER,)))
+
+
+class Learning:
+    """The learn loop and a trainer for each learner, in this process and one after the other."""
+
+    def __init__(self, place: Place):
+        self.loop = Loop(place)
+        self.trainers = {name: Trainer(place, name, Inline) for name in place.model.learners_of("online")}
+
+    @property
+    def counts(self) -> Counts:
+        return self.loop.state.counts
+
+    def learner(self, name: str = "linear") -> OnlineLearner:
+        return self.trainers[name].state.learner
+
+    def step(self) -> int:
+        read = self.loop.step(block_ms=1)
+        return read + sum(trainer.step() for trainer in self.trainers.values())
+
+    def drain(self) -> None:
+        """Until nothing is left to read or to learn."""
+        while self.step():
+            pass
+
+    def mature(self) -> None:
+        """All that is labelled, whatever its time."""
+        self.loop.join.mature(2**62)
+
+    def close(self) -> None:
+        self.loop.close()
+        for trainer in self.trainers.values():
+            trainer.close()

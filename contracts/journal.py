@@ -1,0 +1,338 @@
+"""The journal of one model: labelled examples in the order in which they are learned, and what was changed about them.
+
+The learn loop appends; every learner follows it from its own position, and replays it from an older one. It lies in
+segment files of frames; a frame is one append, guarded by a checksum, so that a reader never sees half of one and a
+writer that was killed goes on after the last whole one. Files are named by the number of their first example.
+
+An example is never rewritten when its label is corrected: an *amendment* names it, and who reads it later reads it
+amended. Only erasure rewrites a file, and leaves a tombstone, so that positions stay.
+"""
+
+import contextlib
+import fcntl
+import itertools
+import os
+import struct
+import zlib
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+from contracts.lease import LeaseTaken
+from contracts.schema import Value
+
+SEGMENT_BYTES = 64 << 20
+_HEAD = struct.Struct("<III")  # bytes of the body, its CRC-32, examples in it
+_SUFFIX = ".journal"
+_AMENDMENTS = "amendments"
+
+
+class Example(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """One label that is learned. `at` orders examples: the offset of the feedback that brought the label."""
+
+    at: int
+    prediction: int
+    """Offset of the prediction."""
+    label: str | float
+    row: tuple[Value, ...] | None
+    """Features as served; None once erased."""
+
+
+class Amendment(msgspec.Struct, array_like=True, frozen=True):
+    """From now on the example of a prediction has another label, or was never there."""
+
+    at: int
+    """`Example.at` of the example."""
+    prediction: int
+    label: str | float | None
+    """None erases."""
+    by: int
+    """Offset of the feedback that corrected it, or of the erasure."""
+
+
+_examples = msgspec.msgpack.Decoder(list[Example])
+_amendments = msgspec.msgpack.Decoder(list[Amendment])
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class JournalDamaged(Exception):
+    """A frame that is followed by others cannot be read; nothing after it was learned."""
+
+    def __init__(self, path: Path, byte: int):
+        super().__init__(
+            f"{path} is damaged at byte {byte}; put it back from a copy, "
+            "or move the model's journal and checkpoints away to learn anew"
+        )
+        self.path, self.byte = path, byte
+
+
+class Journal:
+    """The one writer's end. What was appended before is skipped by its `at`: repeating a run changes nothing."""
+
+    def __init__(self, folder: Path):
+        """Raises LeaseTaken while another process has it open, and JournalDamaged."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self.amendments: list[Amendment] = []
+        self._amended: set[tuple[int, int]] = set()
+        self._amending = _opened(folder / _AMENDMENTS)
+        _lock(self._amending, folder)
+        for body, _ in _frames_for_append(self._amending, folder / _AMENDMENTS):
+            self._remember(_amendments.decode(body))
+        self.end, self.last_at = 0, -1
+        """Examples ever appended, and `at` of the newest."""
+        segments = segments_of(folder)
+        self._start = segments[-1] if segments else 0
+        self._file = _opened(self._path)
+        last = b""
+        self.end = self._start
+        for body, count in _frames_for_append(self._file, self._path):
+            self.end, last = self.end + count, body
+        if not last and len(segments) > 1:
+            last = _last_body(folder, segments[-2])
+        if last:
+            self.last_at = _examples.decode(last)[-1].at
+
+    @property
+    def _path(self) -> Path:
+        return segment(self.folder, self._start)
+
+    def append(self, examples: Sequence[Example]) -> None:
+        """Adds examples in the order of `at`; those up to `last_at` are there already."""
+        fresh = examples
+        if examples and examples[0].at <= self.last_at:
+            fresh = [example for example in examples if example.at > self.last_at]
+        if not fresh:
+            return
+        if self._file.tell() > SEGMENT_BYTES:
+            self.roll()
+        _write(self._file, _encode(fresh), len(fresh))
+        self.end, self.last_at = self.end + len(fresh), fresh[-1].at
+
+    def amend(self, amendments: Iterable[Amendment]) -> None:
+        """Adds amendments; one that is there already, by the same cause, is skipped."""
+        fresh = [one for one in amendments if (one.prediction, one.by) not in self._amended]
+        if fresh:
+            _write(self._amending, _encode(fresh), len(fresh))
+            self._remember(fresh)
+
+    def _remember(self, amendments: list[Amendment]) -> None:
+        self.amendments += amendments
+        self._amended.update((one.prediction, one.by) for one in amendments)
+
+    def sync(self) -> None:
+        """Makes what was appended durable."""
+        for file in (self._file, self._amending):
+            os.fsync(file.fileno())
+
+    def roll(self) -> None:
+        """Ends the segment; the next append begins another."""
+        if self._start == self.end:
+            return
+        os.fsync(self._file.fileno())
+        self._file.close()
+        self._start = self.end
+        self._file = _opened(self._path)
+
+    def erase(self, predictions: set[int]) -> int:
+        """Overwrites examples of these predictions by tombstones in every file; returns how many.
+
+        Files are replaced whole. Followers that hold the old one open find the same examples at the same places.
+        """
+        self.roll()
+        return sum(_erase(segment(self.folder, start), predictions) for start in segments_of(self.folder))
+
+    def bytes_on_disk(self) -> int:
+        return sum(path.stat().st_size for path in self.folder.iterdir())
+
+    def close(self) -> None:
+        self._file.close()
+        self._amending.close()
+
+
+class Follower:
+    """A reader's end, from a position on: `take` gives what has been appended since, without waiting."""
+
+    def __init__(self, folder: Path, position: int = 0):
+        """`position` counts examples already taken."""
+        self.folder, self.position = folder, position
+        self._file: BinaryIO | None = None
+        self._start = self._next = 0
+
+    def take(self) -> list[Example]:
+        """The rest of the next frame: examples from `position` on, which moves past them. Empty at the end."""
+        while self._file is not None or self._open():
+            found = self._next_frame()
+            if found is None:
+                return []
+            body, count = found
+            first, self._next = self._next, self._next + count
+            if self._next > self.position:
+                taken = _examples.decode(body)[self.position - first :]
+                self.position = self._next
+                return taken
+        return []
+
+    def _next_frame(self) -> tuple[bytes, int] | None:
+        """The next frame of this segment, or the first of the one after it."""
+        assert self._file is not None
+        found = _next_frame(self._file)
+        successor = segment(self.folder, self._next)
+        if found is not None or self._next == self._start or not successor.exists():
+            return found
+        found = _next_frame(self._file)  # what was appended between the two looks
+        if found is None:
+            if self._file.read(1):
+                raise JournalDamaged(segment(self.folder, self._start), self._file.tell() - 1)
+            self._file.close()
+            self._start, self._file = self._next, successor.open("rb")
+            found = _next_frame(self._file)
+        return found
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _open(self) -> bool:
+        starts = [start for start in segments_of(self.folder) if start <= self.position]
+        if not starts:
+            return False
+        self._start = self._next = starts[-1]
+        self._file = segment(self.folder, self._start).open("rb")
+        return True
+
+
+class Amendments:
+    """A reader's end of the amendments."""
+
+    def __init__(self, folder: Path):
+        self._path = folder / _AMENDMENTS
+        self._file: BinaryIO | None = None
+
+    def take(self) -> list[Amendment]:
+        """What was added since the last call."""
+        if self._file is None:
+            if not self._path.exists():
+                return []
+            self._file = self._path.open("rb")
+        taken: list[Amendment] = []
+        while (found := _next_frame(self._file)) is not None:
+            taken += _amendments.decode(found[0])
+        return taken
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+def first(folder: Path, count: int) -> list[Example]:
+    """The first `count` examples that are there and not erased."""
+    with contextlib.closing(read(folder)) as examples:
+        return list(itertools.islice((example for example in examples if example.row is not None), count))
+
+
+def amendments(folder: Path) -> list[Amendment]:
+    """Every amendment so far."""
+    with contextlib.closing(Amendments(folder)) as reader:
+        return reader.take()
+
+
+def read(folder: Path, position: int = 0) -> Generator[Example, None, None]:
+    """Every example from a position to the present end."""
+    with contextlib.closing(Follower(folder, position)) as follower:
+        while taken := follower.take():
+            yield from taken
+
+
+def segments_of(folder: Path) -> list[int]:
+    """First example of each segment, ascending."""
+    return sorted(int(path.stem) for path in folder.glob(f"*{_SUFFIX}"))
+
+
+def segment(folder: Path, start: int) -> Path:
+    return folder / f"{start:015d}{_SUFFIX}"
+
+
+def _lock(file: BinaryIO, folder: Path) -> None:
+    """A process that was suspended may not know that it lost its lease; the kernel does not forget its lock."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise LeaseTaken(f"the journal of {folder.name}") from None
+
+
+def _opened(path: Path) -> BinaryIO:
+    path.touch()
+    return path.open("r+b", buffering=0)
+
+
+def _write(file: BinaryIO, body: bytes, count: int) -> None:
+    # One write: a reader may see less than a frame, and then waits, but never a hole.
+    frame = memoryview(_HEAD.pack(len(body), zlib.crc32(body), count) + body)
+    while frame:
+        frame = frame[file.write(frame) :]
+
+
+def _next_frame(file: BinaryIO) -> tuple[bytes, int] | None:
+    """The next whole frame, or None with the file where it was."""
+    at = file.tell()
+    head = file.read(_HEAD.size)
+    if len(head) == _HEAD.size:
+        size, checksum, count = _HEAD.unpack(head)
+        body = file.read(size)
+        if len(body) == size and zlib.crc32(body) == checksum:
+            return body, count
+    file.seek(at)
+    return None
+
+
+def _frames_for_append(file: BinaryIO, path: Path) -> Iterator[tuple[bytes, int]]:
+    """Every frame; then the file is cut after the last whole one, where appending goes on."""
+    while (found := _next_frame(file)) is not None:
+        yield found
+    end = file.tell()
+    if _follows_another(file, end):
+        raise JournalDamaged(path, end)
+    file.truncate(end)
+
+
+def _follows_another(file: BinaryIO, at: int) -> bool:
+    """Whether a whole frame comes after an unreadable one: then it was damaged, and not cut short by a crash."""
+    head = file.read(_HEAD.size)
+    size = _HEAD.unpack(head)[0] if len(head) == _HEAD.size else 0
+    file.seek(at + _HEAD.size + size)
+    follows = len(head) == _HEAD.size and _next_frame(file) is not None
+    file.seek(at)
+    return follows
+
+
+def _last_body(folder: Path, start: int) -> bytes:
+    body = b""
+    with segment(folder, start).open("rb") as file:
+        while (found := _next_frame(file)) is not None:
+            body = found[0]
+    return body
+
+
+def _erase(path: Path, predictions: set[int]) -> int:
+    erased = 0
+    unfinished = path.with_suffix(".unfinished")
+    with path.open("rb") as source, unfinished.open("wb", buffering=0) as file:
+        while (found := _next_frame(source)) is not None:
+            examples = _examples.decode(found[0])
+            kept = [
+                Example(one.at, one.prediction, "", None) if one.prediction in predictions else one for one in examples
+            ]
+            erased += sum(one.row is not None and one.prediction in predictions for one in examples)
+            _write(file, _encode(kept), len(kept))
+        os.fsync(file.fileno())
+    if erased:
+        unfinished.replace(path)
+    else:
+        unfinished.unlink()
+    return erased

@@ -1,0 +1,117 @@
+"""Work beside learning: in a forked child, which sees everything as it is now and changes nothing of it.
+
+A learner of 100 MB takes seconds to store, and must not stop learning for that. A fork shares its memory page by page,
+so that what the child stores is one moment's state. Only for processes of one thread.
+"""
+
+import ctypes
+import os
+import pickle
+import select
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+Result = TypeVar("Result")
+
+_PR_SET_PDEATHSIG = 1
+
+
+class AsideFailed(Exception):
+    """The child raised, or was killed; what it was to do is not done."""
+
+
+class Aside(Generic[Result]):
+    """One piece of work in a child of its own, which dies with this process."""
+
+    def __init__(self, work: Callable[[], Result]):
+        self._out, inlet = os.pipe()
+        self._bytes = bytearray()
+        self.pid = os.fork()
+        if self.pid == 0:
+            os.close(self._out)
+            _work_and_exit(work, inlet)
+        os.close(inlet)
+        os.set_blocking(self._out, False)
+        self._is_over = False
+
+    def done(self) -> bool:
+        """Whether `result` would not wait."""
+        while not self._is_over and select.select([self._out], [], [], 0)[0]:
+            piece = os.read(self._out, 1 << 20)
+            self._bytes += piece
+            self._is_over = not piece
+        return self._is_over
+
+    def result(self) -> Result:
+        """What the work gave; waits for it, and is called once. Raises what it raised, or AsideFailed."""
+        while not self.done():
+            select.select([self._out], [], [])
+        os.close(self._out)
+        os.waitpid(self.pid, 0)
+        if not self._bytes:
+            raise AsideFailed(f"the process {self.pid} ended without an answer: it was killed, or ran out of memory")
+        result: Any = pickle.loads(self._bytes)  # our own child's
+        if isinstance(result, _Raised):
+            raise result.error
+        return result  # type: ignore[no-any-return]
+
+    def kill(self) -> None:
+        os.kill(self.pid, signal.SIGKILL)
+        os.close(self._out)
+        os.waitpid(self.pid, 0)
+
+
+class Inline(Generic[Result]):
+    """The same without a child: the work is done when this returns."""
+
+    def __init__(self, work: Callable[[], Result]):
+        self._work = work
+
+    def done(self) -> bool:
+        return True
+
+    def result(self) -> Result:
+        return self._work()
+
+    def kill(self) -> None:
+        """Nothing runs."""
+
+
+class _Raised:
+    def __init__(self, error: Exception):
+        self.error = error
+
+
+def die_with_parent(parent: int, by: signal.Signals = signal.SIGKILL) -> None:
+    """Asks Linux for a signal when the process `parent` ends, so that nothing works on for nobody."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, by)
+    if os.getppid() != parent:
+        os.kill(os.getpid(), by)
+
+
+def _work_and_exit(work: Callable[[], Any], inlet: int) -> None:
+    status = 1
+    try:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        die_with_parent(os.getppid())
+        with os.fdopen(inlet, "wb") as out:
+            out.write(_pickled(work))
+        status = 0
+    finally:
+        os._exit(status)
+
+
+def _pickled(work: Callable[[], Any]) -> bytes:
+    try:
+        return pickle.dumps(work())
+    except Exception as error:  # noqa: BLE001  # it travels to the parent, which knows what to do
+        try:
+            pickle.loads(pickle.dumps(error))  # an exception with its own arguments may not come back
+            return pickle.dumps(_Raised(error))
+        except Exception:  # noqa: BLE001
+            return pickle.dumps(_Raised(AsideFailed(traceback.format_exc())))

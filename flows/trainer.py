@@ -1,0 +1,363 @@
+"""One learner: follows the journal, learns, stores what it has become, and publishes it in revisions.
+
+Its position in the journal is its offset: what was learned after the last checkpoint is learned again after a crash,
+from the same examples in the same order, and gives the same state. A corrected label is learned by going back: a state
+from before its example is taken through the journal anew, beside live learning, and replaces it once it has caught up.
+"""
+
+import logging
+import os
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import redis
+
+from contracts.config import seconds
+from contracts.events import offset_id
+from contracts.facts import LearnerFacts
+from contracts.journal import Amendment, Amendments, Follower
+from contracts.schema import Value
+from flows import checkpoint, snapshots
+from flows.aside import Aside, AsideFailed, Inline
+from flows.place import Place
+from flows.publishing import Published, Publisher, Registered
+from flows.training import ExampleRefused, TrainState, replay
+
+log = logging.getLogger(__name__)
+
+GOLDEN_ROWS = 16
+AGAIN_S = 1.0
+RETRY_S = 15.0  # MLflow may be starting, which takes about 20 s on a fresh store
+
+
+@dataclass(frozen=True)
+class Saved:
+    """What one save did, and what it cost."""
+
+    bytes: int = 0
+    checkpoint_s: float = 0.0
+    publish_s: float = 0.0
+    snapshots: int = 0
+    snapshot_bytes: int = 0
+    hashed: tuple[int, str] | None = None
+    """Labels learned, and the state hash."""
+    hash_s: float = 0.0
+    published: Published | None = None
+
+
+class Trainer:
+    """One online learner of one model. `step` is one iteration."""
+
+    save_every_s = 0.4  # the freshest that a revision can be
+    save_share = 0.1  # of the time, at most
+    inline_s = 0.05  # a save that takes longer is done beside learning
+    hash_share = 0.02  # of the time: hashing walks the whole model
+    tell_every_s = 1.0
+
+    def __init__(self, place: Place, name: str, start: Callable[[Callable[[], Any]], Any] = Aside):
+        """`start` begins work beside learning: `Aside`, or `Inline` where forking is no choice."""
+        self.place, self.name, self.start = place, name, start
+        self.folder = place.checkpoint_folder / "learners" / name
+        self.kept = self.folder / "snapshots"
+        self.benched = _text(self.folder / "benched")
+        self.state = self._loaded()
+        self.publisher = Publisher(place, name)
+        self.follower = Follower(place.journal_folder, self.state.position)
+        self._amendments = Amendments(place.journal_folder)
+        self.amendments: list[Amendment] = []
+        self.labels: dict[int, str | float | None] = {}
+        self.recent: deque[tuple[Value, ...]] = deque(maxlen=GOLDEN_ROWS)
+        self.held: str | None = None
+        self.saved = Saved()
+        self.hashed = (-1, "")
+        self._saving: Any = None
+        self._registering: Any = None
+        self._rebuilding: Any = None
+        self._saved_as: tuple[int | None, ...] = ()
+        self._lacking_since: float | None = None
+        self._save_at = self._register_at = self._hash_at = self._tell_at = self._began = 0.0
+
+    def step(self) -> int:
+        """Learns what has come, and does whatever is due. Returns how many examples that was."""
+        examples = []
+        if self.benched is None:
+            self._amend()
+            examples = self.follower.take()
+        if examples:
+            try:
+                self.state.learn(examples, self.labels)
+            except ExampleRefused as error:
+                self._bench(str(error))
+                return 0
+            self.recent.extend(example.row for example in examples[-GOLDEN_ROWS:] if example.row is not None)
+        self._do_what_is_due(time.monotonic())
+        return len(examples)
+
+    def is_behind(self) -> bool:
+        """Whether something that was read is not yet part of what is learned: a correction, or its replay."""
+        return self._lacking_since is not None or self._rebuilding is not None
+
+    def close(self) -> None:
+        """Stores what was learned, as at the end of an orderly stop."""
+        for aside in (self._rebuilding, self._registering):
+            if aside is not None:
+                aside.kill()
+        if self._saving is not None:
+            self._take_saved(self._saving)
+        if self.benched is None:
+            self.state.save(self.folder)
+        self._tell(0.0)
+        self.follower.close()
+        self._amendments.close()
+
+    # Corrections
+
+    def _amend(self) -> None:
+        """Takes in corrections: what lies ahead is read amended, what lies behind needs a replay."""
+        fresh = self._amendments.take()
+        self.amendments += fresh
+        self.labels.update((one.prediction, one.label) for one in fresh)
+        if not self._lacking():
+            self.state.applied = len(self.amendments)
+        elif self._lacking_since is None and self._rebuilding is None:
+            self._lacking_since = time.monotonic()
+
+    def _lacking(self) -> list[Amendment]:
+        """Amendments of examples that were learned without them."""
+        return [one for one in self.amendments[self.state.applied :] if one.at <= self.state.at]
+
+    def _rebuild(self, now: float) -> None:
+        """Starts one replay for the corrections of a while."""
+        due_s = seconds(self.place.model.labels.correct_every)
+        if self._lacking_since is None or self._rebuilding is not None or now - self._lacking_since < due_s:
+            return
+        self._lacking_since, amendments = None, list(self.amendments)
+        self._rebuilding = self.start(lambda: self._replayed(amendments))
+
+    def _replayed(self, amendments: list[Amendment]) -> int:
+        """Learns anew, and stores the result beside the live state. Returns the examples gone through."""
+        progress, learned = self.folder / "progress", 0
+
+        def told(count: int) -> None:
+            nonlocal learned
+            learned = count
+            progress.write_text(f"{len(amendments)} corrections: {count:,} examples learned anew")
+
+        state = replay(self._fresh, self.kept, self.place.journal_folder, amendments, told)
+        state.save(self.folder / "rebuilt")
+        return learned
+
+    def _take_rebuilt(self, rebuilding: Any) -> None:
+        """Swaps in the state that was learned anew; live learning goes on from there."""
+        try:
+            learned: int = rebuilding.result()
+            self.state.relearn(checkpoint.read(self.folder / "rebuilt" / "current"))
+        except ExampleRefused as error:
+            self._bench(f"when it learned corrections: {error}")
+            return
+        except (AsideFailed, OSError) as error:
+            self._lacking_since = time.monotonic()
+            log.error("replay failed learner=%s reason=%s", self.name, error)
+            return
+        (self.folder / "progress").unlink(missing_ok=True)
+        self.follower.close()
+        self.follower = Follower(self.place.journal_folder, self.state.position)
+        self._lacking_since = time.monotonic() if self._lacking() else None
+        log.info("relearned learner=%s examples=%d amendments=%d", self.name, learned, self.state.applied)
+
+    # What is stored and published
+
+    def _do_what_is_due(self, now: float) -> None:
+        self._absorb()
+        if self.benched is None:
+            if now >= self._save_at and self._saving is None:
+                self._save(now)
+            self._register(now)
+            self._rebuild(now)
+        if now >= self._tell_at:
+            self._tell(now)
+
+    def _absorb(self) -> None:
+        """Takes in what was finished beside learning."""
+        if self._saving is not None and self._saving.done():
+            self._take_saved(self._saving)
+        if self._registering is not None and self._registering.done():
+            registering, self._registering = self._registering, None
+            self._take_registered(registering)
+        if self._rebuilding is not None and self._rebuilding.done():
+            rebuilding, self._rebuilding = self._rebuilding, None
+            self._take_rebuilt(rebuilding)
+
+    def _save(self, now: float) -> None:
+        """Stores and publishes, where something is new."""
+        state = self.state
+        publishes = bool(self.recent) and self.publisher.is_due(state)
+        if publishes:
+            state.revision = max(state.revision + 1, state.learner.learned)
+        is_new = (state.position, state.applied, state.revision, state.version)
+        if is_new == self._saved_as:
+            self._save_at = now + self.save_every_s
+            return
+        self._saved_as, self._began = is_new, now
+        rows, through, hashes = tuple(self.recent), self._through(), now >= self._hash_at
+        cost_s = self.saved.checkpoint_s + self.saved.publish_s
+        begin = Inline if cost_s < self.inline_s else self.start
+        self._saving = begin(lambda: self._store(rows if publishes else None, through, hashes))
+        if begin is Inline:
+            self._take_saved(self._saving)
+
+    def _store(self, rows: tuple[tuple[Value, ...], ...] | None, through: str, hashes: bool) -> Saved:
+        """Checkpoints, then publishes: what is public is never ahead of what is saved."""
+        began = time.monotonic()
+        size = self.state.save(self.folder)
+        kept = snapshots.keep(self.kept, self.folder / "current", self.place.model.labels.snapshots_mb << 20)
+        stored = time.monotonic()
+        published = None if rows is None else self.publisher.publish(self.state, rows, through)
+        shown = time.monotonic()
+        hashed = (self.state.learner.learned, self.state.learner.state_hash()) if hashes else None
+        return Saved(
+            bytes=size,
+            checkpoint_s=stored - began,
+            publish_s=shown - stored,
+            snapshots=len(kept),
+            snapshot_bytes=sum(one.size for one in kept),
+            hashed=hashed,
+            hash_s=time.monotonic() - shown,
+            published=published,
+        )
+
+    def _take_saved(self, saving: Any) -> None:
+        self._saving = None
+        try:
+            saved: Saved = saving.result()
+        except (AsideFailed, OSError, redis.RedisError) as error:
+            self._saved_as, self._save_at = (), time.monotonic() + AGAIN_S
+            log.error("not saved or not published learner=%s retry_s=%g reason=%s", self.name, AGAIN_S, error)
+            return
+        now = time.monotonic()
+        took_s = now - self._began
+        self.saved, self._save_at = saved, now + max(self.save_every_s, took_s / self.save_share - took_s)
+        if saved.hashed is not None:
+            self.hashed, self._hash_at = saved.hashed, now + saved.hash_s / self.hash_share
+        if saved.published is not None:
+            self._take_published(saved.published)
+
+    def _take_published(self, published: Published) -> None:
+        state, self.held = self.state, published.held
+        if published.broken is not None:
+            self._bench(published.broken)
+        elif published.held is not None:
+            if state.held_since is None:
+                state.held_since = time.time()
+                log.warning("held a revision learner=%s reason=%s", self.name, published.held)
+        else:
+            state.anchor, state.published_learned, state.held_since = published.anchor, published.learned, None
+            self.publisher.exported = published.exported
+
+    def _through(self) -> str:
+        """The newest feedback that this state has learned all of: none later than a correction that it lacks."""
+        state, lacking = self.state, [one.by for one in self._lacking()]
+        newest = max([state.at, *(one.by for one in self.amendments[: state.applied][-1:])])
+        return offset_id(max(0, min([newest, *(by - 1 for by in lacking)])))
+
+    def _register(self, now: float) -> None:
+        state, enough = self.state, self.place.model.gate.bootstrap_labels
+        if state.version is not None or self._registering is not None or not self._saved_as or now < self._register_at:
+            return
+        if state.learner.learned >= enough:
+            rows, through = tuple(self.recent), self._through()
+            # MLflow takes seconds.
+            self._registering = self.start(lambda: self.publisher.register(state, rows, through))
+
+    def _take_registered(self, registering: Any) -> None:
+        try:
+            done: Registered = registering.result()
+        except (AsideFailed, redis.RedisError) as error:
+            done = Registered(None, str(error))
+        if done.broken:
+            self._bench(done.reason)
+        elif done.version is None:
+            self._register_at = time.monotonic() + RETRY_S
+            log.warning("registration waits learner=%s retry_s=%g reason=%s", self.name, RETRY_S, done.reason)
+        else:
+            self.state.version = done.version
+
+    # What is known of it
+
+    def _loaded(self) -> TrainState:
+        state: TrainState | None = checkpoint.load(self.folder)
+        fresh = self._fresh()
+        if state is None or state.configured == fresh.configured:
+            return state or fresh
+        log.warning("begins anew learner=%s reason=its configuration has changed", self.name)
+        for kept in snapshots.of(self.kept):
+            kept.path.unlink()
+        return fresh
+
+    def _fresh(self) -> TrainState:
+        return TrainState.fresh(self.place.model.learners[self.name], self.place.schema, self.name)
+
+    def _bench(self, reason: str) -> None:
+        """Stops learning: the state is not to be trusted. What was stored and published stays."""
+        self.benched = reason
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / "benched").write_text(reason)
+        log.error("benched learner=%s reason=%s", self.name, reason)
+        self.state.learner.model = None  # it may be what filled the memory
+        self._tell_at = 0.0
+
+    def is_pardoned(self) -> bool:
+        """Whether somebody took the learner off the bench: a new process then goes on from its checkpoint."""
+        return self.benched is not None and _text(self.folder / "benched") is None
+
+    def _tell(self, now: float) -> None:
+        self._tell_at = now + self.tell_every_s
+        memory_mb = resident_mb()
+        if memory_mb > self.place.model.learners[self.name].memory_mb and self.benched is None:
+            self._bench(
+                f"its process grew to {memory_mb:,.0f} MiB, beyond memory_mb = "
+                f"{self.place.model.learners[self.name].memory_mb}; give it more, or a smaller model"
+            )
+        state, saved = self.state, self.saved
+        facts = LearnerFacts(
+            at=time.time(),
+            learned=state.learner.learned,
+            last_feedback_id=self._through(),
+            state_hash=self.hashed[1],
+            hashed_at=self.hashed[0],
+            position=state.position,
+            amendments=state.applied,
+            version=state.version,
+            revision=state.revision,
+            benched=self.benched,
+            held=self.held,
+            frozen=self.publisher.is_frozen(),
+            rebuilding=None if self._rebuilding is None else _text(self.folder / "progress") or "begins",
+            checkpoint_bytes=saved.bytes,
+            checkpoint_s=saved.checkpoint_s,
+            publish_s=saved.publish_s,
+            memory_mb=memory_mb,
+            snapshots=saved.snapshots,
+            snapshot_bytes=saved.snapshot_bytes,
+        )
+        self.place.streams.set_fact(f"learner:{self.name}", facts)
+
+
+def resident_mb() -> float:
+    """Resident memory of this process in MiB; 0 where the system does not say."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except OSError:
+        return 0.0
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def _text(path: Path) -> str | None:
+    try:
+        return path.read_text()
+    except FileNotFoundError:
+        return None

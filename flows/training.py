@@ -1,0 +1,102 @@
+"""A learner and its place in the journal: one example after the other, as the amendments have them."""
+
+import contextlib
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from contracts.config import Learner
+from contracts.events import offset_id
+from contracts.journal import Amendment, Example, Follower
+from contracts.schema import Schema
+from flows import checkpoint, snapshots
+from learners.catalogue import build_online
+from learners.online import LearnerFailed, OnlineLearner
+
+Labels = Mapping[int, str | float | None]
+"""What amendments made of labels, by offset of the prediction; None where it was erased."""
+
+
+class ExampleRefused(Exception):
+    """A learner failed at an example; its state is not to be trusted any more."""
+
+    def __init__(self, example: Example, reason: str):
+        super().__init__(f"{reason} (at the label of prediction {offset_id(example.prediction)})")
+
+
+@dataclass
+class TrainState:
+    """One learner, the examples that it has gone through, and what was published of it."""
+
+    learner: OnlineLearner
+    configured: str
+    """The configuration that it was built from, as JSON: with another one it begins anew."""
+    genesis: str = field(default_factory=lambda: secrets.token_hex(8))
+    """Names this line of states, so that a repeated registration finds the first one."""
+    position: int = 0
+    at: int = -1
+    """`Example.at` of the last example gone through."""
+    applied: int = 0
+    """The first amendments of the journal, as many as are part of it."""
+    version: int | None = None
+    revision: int = 0
+    """The newest that was given out."""
+    published_learned: int = -1
+    """Labels that the published revision has learned; -1 where it has learned something else than this state."""
+    anchor: dict[int, tuple[float, ...]] = field(default_factory=dict)
+    """Scores of the published revision on the anchor rows, by offset of the prediction."""
+    held_since: float | None = None
+    """Epoch seconds from which on no revision was fit to publish."""
+
+    @classmethod
+    def fresh(cls, learner: Learner, schema: Schema, name: str) -> "TrainState":
+        return cls(build_online(learner, schema, name), msgspec.json.encode(learner).decode())
+
+    def learn(self, examples: Sequence[Example], labels: Labels) -> None:
+        """Goes through the examples at `position`. Raises ExampleRefused."""
+        learn_one, example = self.learner.learn_one, examples[0]
+        try:
+            for example in examples:
+                label = labels.get(example.prediction, example.label) if labels else example.label
+                if example.row is not None and label is not None:
+                    learn_one(example.row, label)
+        except LearnerFailed as error:
+            raise ExampleRefused(example, error.reason) from error
+        self.position += len(examples)
+        self.at = example.at
+
+    def relearn(self, other: "TrainState") -> None:
+        """Takes over what was learned elsewhere from the same journal."""
+        self.learner, self.position, self.at, self.applied = other.learner, other.position, other.at, other.applied
+        self.published_learned = -1
+
+    def save(self, folder: Path) -> int:
+        """Returns the bytes written."""
+        return checkpoint.save(folder, self, position=self.position, at=self.at, applied=self.applied)
+
+
+def replay(
+    fresh: Callable[[], TrainState],
+    kept: Path,
+    journal: Path,
+    amendments: Sequence[Amendment],
+    told: Callable[[int], None],
+) -> TrainState:
+    """The state that learning would have led to, had the amended labels been known at the time.
+
+    It starts from the newest snapshot in `kept` that they leave as it is, and goes to the present end of the journal;
+    `told` hears how many examples it has gone through. Raises ExampleRefused.
+    """
+    labels = {one.prediction: one.label for one in amendments}
+    start = snapshots.before(kept, amendments)
+    state = fresh() if start is None else checkpoint.read(start.path)
+    began = state.position
+    with contextlib.closing(Follower(journal, began)) as follower:
+        while examples := follower.take():
+            state.learn(examples, labels)
+            told(state.position - began)
+    state.applied = len(amendments)
+    return state
