@@ -18,14 +18,17 @@ _LEAST_KEY = 16  # characters: a shorter secret can be found by trying
 
 
 def key(settings: Settings) -> bytes:
-    """The secret of this installation: the text in file `entity.key` of the state folder, made on first use.
+    """The secret of this installation: TILTYARD_ENTITY_KEY, else file `entity.key` of the state folder.
 
-    Machines that share streams need the same file. Raises ConfigError when the secret is too short to be one, OSError
-    when the file can be neither read nor made.
+    Whoever needs the file first makes it; machines that share streams need the same secret. Raises ConfigError when it
+    is too short to be one, OSError when the file can be neither read nor made.
     """
-    secret = _kept(settings.state / "entity.key")
+    if settings.entity_key:
+        secret, where = settings.entity_key.encode(), "TILTYARD_ENTITY_KEY"
+    else:
+        secret, where = _kept(settings.state / "entity.key"), str(settings.state / "entity.key")
     if len(secret) < _LEAST_KEY:
-        raise ConfigError(f"{settings.state / 'entity.key'} holds fewer than {_LEAST_KEY} characters; restore it")
+        raise ConfigError(f"{where} holds fewer than {_LEAST_KEY} characters; restore it")
     return secret
 
 

@@ -23,6 +23,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     smtp_url: str = ""
     """smtp://user:password@host:587?tls=starttls; empty: mails go to the outbox folder."""
     mail_from: str = "tiltyard@localhost"
+    entity_key: str = ""
+    """Secret under which entities are hashed; empty: file `entity.key` of the state folder, made on first use."""
 
     @property
     def log_folder(self) -> Path:

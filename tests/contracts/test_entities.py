@@ -37,6 +37,16 @@ def test_a_damaged_key_is_refused_not_replaced(tmp_path: Path) -> None:
         _key_in(tmp_path)
 
 
+def test_a_key_from_the_environment_makes_no_file(tmp_path: Path) -> None:
+    """The file's text works as the variable on another machine."""
+    first = _key_in(tmp_path / "one")
+    other = Settings(state=tmp_path / "two", entity_key=first.decode())
+    assert entities.key(other) == first
+    assert not other.state.exists()
+    with pytest.raises(ConfigError, match="TILTYARD_ENTITY_KEY holds fewer than 16"):
+        entities.key(Settings(state=tmp_path, entity_key="guessable"))
+
+
 def test_a_hash_depends_on_key_model_and_name() -> None:
     """Models cannot be joined by it, and neither half of a pair can borrow from the other."""
     key = b"0123456789abcdef"
