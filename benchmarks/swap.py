@@ -12,7 +12,6 @@ import argparse
 import contextlib
 import itertools
 import json
-import math
 import random
 import sys
 import tempfile
@@ -101,8 +100,8 @@ def main() -> None:
     print(f"{head()}, load by {_load.name()}, {arguments.connections} connections")
     print(f"rounds of {arguments.seconds:.0f} s, each beside one without swaps; appendfsync everysec\n")
     print(
-        f"{'':30}{'KiB':>6}{'swaps':>7}{'/s':>6}{'p50 us':>8}{'without':>8}{'p99 us':>8}{'without':>8}{'ratio':>7}"
-        f"{'not 200':>9}{'wrong':>7}{'RSS MiB':>9}{'KiB/1000':>10}"
+        f"{'':30}{'KiB':>6}{'swaps':>7}{'/s':>6}{'p50 us':>8}{'without':>8}{'p99 us':>8}{'without':>8}"
+        f"{'ratio (quartiles)':>19}{'not 200':>9}{'wrong':>7}{'RSS MiB':>9}{'KiB/1000':>10}"
     )
     with tempfile.TemporaryDirectory() as folder:
         for row in rows:
@@ -129,24 +128,25 @@ def _print(row: Row, states: list[State], pairs: list[tuple[Round, Round]], seco
     p50, p99, p50_still, p99_still = (
         median(getattr(one.load, at) for one in rounds) for rounds in (swapped, still) for at in ("p50_us", "p99_us")
     )
-    ratio = median(one.load.p99_us / other.load.p99_us for other, one in pairs)
+    low, ratio, high = np.percentile([one.load.p99_us / other.load.p99_us for other, one in pairs], [25, 50, 75])
     release, swaps = states[0].release, sum(one.swaps for one in swapped)
     size = len(release.onnx if row.rebuilt else release.weights) / 1024
     not_200, wrong = (sum(one.load.errors for one in still + swapped), sum(one.wrong for one in still + swapped))
     print(
         f"{row.name:30}{size:6.1f}{swaps:7d}{swaps / seconds / len(pairs):6.1f}{p50:8.0f}{p50_still:8.0f}"
-        f"{p99:8.0f}{p99_still:8.0f}{ratio:7.2f}{not_200:9d}{wrong:7d}"
-        f"{swapped[-1].rss_kib / 1024:9.1f}{_slope(swapped):10.1f}",
+        f"{p99:8.0f}{p99_still:8.0f}{ratio:7.2f} ({low:.2f}-{high:.2f}){not_200:9d}{wrong:7d}"
+        f"{swapped[-1].rss_kib / 1024:9.1f}{_slope(swapped):>10}",
         flush=True,
     )
 
 
-def _slope(rounds: list[Round]) -> float:
-    """KiB of resident memory per 1,000 swaps, by least squares over the ends of rounds but the first."""
-    swaps = np.cumsum([one.swaps for one in rounds])[1:]
-    if len(swaps) < 2:
-        return math.nan
-    return float(np.polyfit(swaps / 1000, [one.rss_kib for one in rounds][1:], 1)[0])
+def _slope(rounds: list[Round]) -> str:
+    """KiB of resident memory per 1,000 swaps: least squares over the ends of rounds, from the first 1,000 on."""
+    swaps = np.cumsum([one.swaps for one in rounds])
+    warm = swaps > 1000
+    if warm.sum() < 3:
+        return "-"
+    return f"{np.polyfit(swaps[warm] / 1000, np.array([one.rss_kib for one in rounds])[warm], 1)[0]:.1f}"
 
 
 class _Place:

@@ -86,11 +86,12 @@ class Follower:
         if release is None:
             raise ReleaseRefused(version, "it is on the board but was not published")
         began = time.thread_time()
-        served = Served(release, live.schema, reuse=before)
-        if before is None or not served.shares(before):
-            rest_s = min(_REST * (time.thread_time() - began), _LONGEST_REST_S)
-            self._rests_until[live.name] = time.monotonic() + rest_s
-        return served
+        try:
+            return Served(release, live.schema, reuse=before)
+        finally:
+            if before is None or release.onnx is not before.release.onnx:
+                rest_s = min(_REST * (time.thread_time() - began), _LONGEST_REST_S)
+                self._rests_until[live.name] = time.monotonic() + rest_s
 
     def _has(self, live: Live, target: Target) -> bool:
         """A revision may be newer than the number seen before it was fetched."""

@@ -51,10 +51,6 @@ class Served:
     def revision(self) -> int:
         return self.manifest.revision
 
-    def shares(self, other: "Served") -> bool:
-        """Whether only weights, at most, differ from the other's."""
-        return self._session is other._session
-
     def score(self, rows: Sequence[Sequence[Value]]) -> list[Scores]:
         """Class probabilities in class order, or one value, for each row in schema order."""
         return list(map(tuple, self._run(rows).tolist()))

@@ -11,6 +11,7 @@ from onnx import helper
 
 from contracts import weights
 from contracts.releases import Golden, Release, sha256
+from serving.model import Served
 from tests.serving import harness
 
 ROWS = [(0.5, -1.0), (2.0, 3.0), (-1.5, 0.25)]
@@ -55,3 +56,8 @@ def revision(number: int, version: int = 1, onnx_bytes: bytes = GRAPH, golden: b
         **more,
     )
     return msgspec.structs.replace(made, weights=packed)
+
+
+def shares(one: Served, other: Served) -> bool:
+    """Whether no session was built between the two."""
+    return one._session is other._session

@@ -34,7 +34,7 @@ from tests.serving.harness import (
     serving,
     until,
 )
-from tests.serving.revisions import ROWS, graph, learned, probability, revision
+from tests.serving.revisions import ROWS, graph, learned, probability, revision, shares
 
 
 def packed(**changed: Any) -> bytes:
@@ -46,7 +46,7 @@ def test_new_weights_answer_over_the_same_session() -> None:
     """Each revision gives its own scores, also to whoever still holds the older one."""
     first = Served(revision(1), FRUIT)
     second = Served(revision(2), FRUIT, reuse=first)
-    assert second.shares(first)
+    assert shares(second, first)
     for served in (first, second, first):
         expected = [probability(served.revision, row) for row in ROWS]
         assert [scores[1] for scores in served.score(ROWS)] == pytest.approx(expected, abs=1e-15)
@@ -56,10 +56,10 @@ def test_a_new_graph_gets_a_session_of_its_own() -> None:
     """Whatever it was reused from; without weights a graph answers with those that it was built with."""
     first = Served(revision(1), FRUIT)
     other = Served(revision(2, onnx_bytes=graph(50)), FRUIT, reuse=first)
-    assert not other.shares(first)
+    assert not shares(other, first)
     assert other.score([(1.0, 2.0)])[0][1] == pytest.approx(probability(2), abs=1e-15)
     bare = Served(revision(50, onnx_bytes=graph(50), packed=b""), FRUIT, reuse=other)
-    assert bare.shares(other)
+    assert shares(bare, other)
     assert bare.score([(1.0, 2.0)])[0][1] == pytest.approx(probability(50), abs=1e-15)
 
 
@@ -141,7 +141,7 @@ def test_refused_weights_change_nothing_until_better_ones_come(
     Releases(client, "fruit").publish(revision(3))
     followed.follower.step()
     assert (followed.served.revision, followed.live.refused) == (3, None)
-    assert followed.served.shares(first)
+    assert shares(followed.served, first)
 
 
 def test_new_graphs_are_paced_and_weights_and_promotions_are_not(client: redis.Redis, followed: Followed) -> None:
@@ -153,15 +153,28 @@ def test_new_graphs_are_paced_and_weights_and_promotions_are_not(client: redis.R
     assert followed.live.refused is None
     until(lambda: followed.follower.step() or followed.served.revision == 2, 6)
     second = followed.served
-    assert not second.shares(first)
+    assert not shares(second, first)
     published.publish(revision(3))
     published.publish(revision(4, onnx_bytes=graph(50)))
     followed.follower.step()
     assert followed.served.revision == 4
-    assert followed.served.shares(second)
+    assert shares(followed.served, second)
     crown(client, release(constant((0.1, 0.9)), 2))
     followed.follower.step()
     assert followed.served.version == 2
+
+
+def test_a_graph_that_was_refused_makes_the_next_one_wait(client: redis.Redis, followed: Followed) -> None:
+    """A trainer whose every graph is refused must not hold up the answers of the good one."""
+    published, first = Releases(client, "fruit"), followed.served
+    until(lambda: time.monotonic() > followed.follower._rests_until["fruit"], 6)
+    published.publish(revision(2, onnx_bytes=graph(50), packed=packed(bias=np.ones(1))))
+    followed.follower.step()
+    assert "golden scores differ" in str(followed.live.refused)
+    published.publish(revision(3, onnx_bytes=graph(60)))
+    followed.follower.step()
+    assert followed.served is first
+    until(lambda: followed.follower.step() or followed.served.revision == 3, 6)
 
 
 def test_copies_are_kept_now_and_then_and_at_the_end(client: redis.Redis, followed: Followed) -> None:
@@ -275,7 +288,7 @@ def test_the_shadow_scores_with_new_weights(client: redis.Redis) -> None:
         kept.append(asked)
         scorer.step()
         sessions.append(scorer._ready[2])
-    assert all(served.shares(sessions[0]) for served in sessions)
+    assert all(shares(served, sessions[0]) for served in sessions)
     published.publish(revision(4, version=2, packed=packed(weights=np.ones((3, 1)))))
     kept.append(asked)
     scorer.step()
