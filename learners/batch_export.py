@@ -10,27 +10,22 @@ from typing import Any
 
 import numpy as np
 import onnx
-from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
-from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.linear_model import LogisticRegression
 
 from contracts.schema import Schema
-from learners.export.frame import Frame, NotExportable, Numbers, OneHot
+from learners import batch_shape as shape
+from learners.export.frame import Frame, Numbers, OneHot
 from learners.export.graph import Graph
 from learners.export.linear import Weights, linear
 from learners.export.tree_ensemble import LESS_OR_EQUAL, Ensemble, Place
 
 
 def to_onnx(pipeline: Any, schema: Schema) -> onnx.ModelProto:
-    """The graph of a fitted pipeline of `batch_zoo`. Raises NotExportable."""
+    """The graph of a fitted pipeline of a shape that `batch_zoo` builds. Raises NotExportable."""
+    columns, model = shape.parts(pipeline)
     graph = Graph(schema)
-    model = pipeline.named_steps["model"]
-    if isinstance(model, LogisticRegression | Ridge):
-        scores = _linear(graph, pipeline.named_steps["columns"], model)
-    elif isinstance(model, HistGradientBoostingClassifier | HistGradientBoostingRegressor):
-        scores = _boosting(graph, pipeline.named_steps["columns"], model)
-    else:
-        raise NotExportable(type(model).__name__, "known are the catalogue's batch learners")
-    return graph.finish(scores, type(model).__name__)
+    emit = _linear if type(model) in shape.LINEAR else _boosting
+    return graph.finish(emit(graph, columns, model), type(model).__name__)
 
 
 def _linear(graph: Graph, columns: Any, model: Any) -> str:
@@ -38,8 +33,8 @@ def _linear(graph: Graph, columns: Any, model: Any) -> str:
     frame = _standardised(graph, columns)
     coefficients: list[Weights] = [dict(zip(keys, row, strict=True)) for row in np.atleast_2d(model.coef_)]
     biases = np.atleast_1d(model.intercept_).tolist()
-    if isinstance(model, Ridge):
-        return linear("Ridge", frame, coefficients, biases)
+    if not isinstance(model, LogisticRegression):
+        return linear(type(model).__name__, frame, coefficients, biases)
     if len(coefficients) == 1:  # of two classes, only the second has weights
         coefficients, biases = [{}, *coefficients], [0.0, *biases]
     by_class = dict(zip(model.classes_.tolist(), zip(coefficients, biases, strict=True), strict=True))

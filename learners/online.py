@@ -121,14 +121,14 @@ class OnlineLearner:
 
 
 def _frame(schema: Schema, rows: Sequence[Sequence[Value]], labels: Sequence[str | float]) -> tuple[Any, Any]:
-    """Rows and labels as River's learn_many takes them: missing numbers are NaN, missing categories None."""
+    """Rows and labels as River's learn_many takes them, numbers first: missing ones are NaN, missing categories None."""
     import pandas as pd  # half a second, which only mini-batches cost
 
     tensors = schema.tensors(rows)
     frame = pd.DataFrame(tensors.get("numeric"), columns=list(schema.numeric_names), index=range(len(rows)))
     for i, name in enumerate(schema.categorical_names):
         frame[name] = [text or None for text in tensors["categorical"][:, i]]
-    return frame[list(schema.names)], pd.Series([target(schema.label, label) for label in labels], name="label")
+    return frame, pd.Series([target(schema.label, label) for label in labels], name="label")
 
 
 def target(label: Label, stored: str | float) -> bool | str | float:

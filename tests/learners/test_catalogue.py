@@ -47,6 +47,10 @@ REFUSED = [
     ({"algorithm": '"linear"', "params": "{ learning_rate = -1.0 }"}, "learners.mine.params.learning_rate: Expected"),
     ({"algorithm": '"hoeffding_tree"', "params": '{ split_criterion = "x" }'}, "params.split_criterion: Invalid enum"),
     ({"algorithm": '"hoeffding_tree"', "params": '{ grace_period = "x" }'}, "params.grace_period: Expected `int`"),
+    (
+        {"algorithm": '"hoeffding_tree"', "mini_batch": "100"},
+        'mini_batch: "hoeffding_tree" has no learn_many for a binary label; known are linear and naive_bayes',
+    ),
 ]
 
 
@@ -89,3 +93,11 @@ def test_a_learner_of_the_other_kind_is_refused() -> None:
         build_online(Learner(algorithm="linear", kind="batch"), SCHEMA)
     with pytest.raises(ConfigError, match="configured as online, not batch"):
         build_batch(Learner(algorithm="linear"), SCHEMA)
+
+
+@pytest.mark.parametrize("feature", [Feature("y", "float", optional=True), Feature("c", "category")])
+def test_a_mini_batch_of_what_may_be_missing_or_is_no_number_is_refused(feature: Feature) -> None:
+    """River's scaler would make NaN of it."""
+    schema = Schema((Feature("x", "float"), feature), Label("binary", (False, True)))
+    with pytest.raises(ConfigError, match=f'mini_batch: needs numbers that are always there, which "{feature.name}"'):
+        build_online(Learner(algorithm="linear", mini_batch=100), schema)

@@ -11,6 +11,7 @@ from contracts.schema import Feature, Label, Schema
 from learners import online
 from learners.catalogue import build_online
 from learners.online import LearnerFailed, OnlineLearner, WrongRiver, class_scores
+from learners.synthetic import examples
 from tests.learners.streams import bundled, mixed, stream
 
 BINARY = Label("binary", ("no", "yes"))
@@ -101,3 +102,53 @@ def test_features_may_be_named_like_anything() -> None:
         learner.learn_one(row, label)
     keys = set(learner.model[-1].weights)
     assert {"dep_late", ("dep", "late")} <= keys
+
+
+NUMBERS = Schema((Feature("x", "float"), Feature("n", "int"), Feature("b", "bool")), BINARY)
+
+
+def _block(count: int) -> tuple[list[Any], list[str | float]]:
+    data = examples(NUMBERS, count)
+    return data.pairs
+
+
+def test_a_mini_batch_is_learned_in_one_step_of_exactly_its_size() -> None:
+    """How many labels come at once must not decide what is learned."""
+    learner = build_online(Learner(algorithm="linear", mini_batch=50), NUMBERS)
+    learner.learn_many(*_block(50))
+    assert learner.learned == 50
+    with pytest.raises(ValueError, match="learns 50 labels at a time, not 49"):
+        learner.learn_many(*_block(49))
+    assert learner.learned == 50
+
+
+def test_what_fills_no_mini_batch_waits() -> None:
+    """Of 120 labels two blocks of 50 are learned; the state is that of those."""
+    learner, other = (build_online(Learner(algorithm="linear", mini_batch=50), NUMBERS) for _ in range(2))
+    rows, labels = _block(120)
+    learner.learn(rows, labels)
+    other.learn(rows[:50], labels[:50])
+    other.learn(rows[50:100], labels[50:100])
+    assert learner.learned == 100
+    assert learner.state_hash() == other.state_hash()
+
+
+def test_naive_bayes_learns_the_same_from_mini_batches_but_for_rounding() -> None:
+    """Counts, means and variances: nothing in it depends on the order of the rows."""
+    one, many = (build_online(Learner(algorithm="naive_bayes", mini_batch=size), NUMBERS) for size in (None, 50))
+    rows, labels = _block(500)
+    one.learn(rows, labels)
+    many.learn(rows, labels)
+    assert abs(one.score_many(rows) - many.score_many(rows)).max() < 1e-10
+
+
+def test_a_linear_learner_takes_one_step_for_a_mini_batch() -> None:
+    """Its scaler knows the same means and variances; its weights have moved by a mean of 50 gradients, not by 50."""
+    one, many = (build_online(Learner(algorithm="linear", mini_batch=size), NUMBERS) for size in (None, 50))
+    rows, labels = _block(500)
+    one.learn(rows, labels)
+    many.learn(rows, labels)
+    for name in NUMBERS.names:
+        assert many.model[0].means[name] == pytest.approx(one.model[0].means[name], rel=1e-12)
+        assert many.model[0].vars[name] == pytest.approx(one.model[0].vars[name], rel=1e-12)
+    assert max(map(abs, many.model[-1].weights.values())) < 0.1 * max(map(abs, one.model[-1].weights.values()))

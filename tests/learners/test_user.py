@@ -10,10 +10,11 @@ import pytest
 
 from contracts.config import ConfigError, Learner, load
 from contracts.schema import Feature, Label, Schema
-from learners import batch, elsewhere
+from learners import batch, elsewhere, trial
 from learners.case import Case
 from learners.catalogue import build_batch, build_online, check
 from learners.contract import CHECKS, look, run
+from learners.export import NotExportable
 from learners.promise import Broken
 from learners.synthetic import Examples, examples, strangers
 
@@ -125,6 +126,30 @@ def chokes(schema, params, seed):
 def ridge(schema, params, seed):
     from sklearn.linear_model import Ridge
     return Ridge()
+
+def columns(schema, numbers, categories):
+    from sklearn.compose import ColumnTransformer
+    return ColumnTransformer(
+        [("numeric", numbers, list(schema.numeric_names)), ("categorical", categories, list(schema.categorical_names))]
+    )
+
+def lasso(schema, params, seed):
+    from sklearn.impute import SimpleImputer
+    from sklearn.linear_model import Lasso
+    from sklearn.pipeline import Pipeline, make_pipeline
+    from sklearn.preprocessing import OneHotEncoder, StandardScaler
+    numbers = make_pipeline(StandardScaler(), SimpleImputer(strategy="constant", fill_value=params.get("fill", 0.0)))
+    both = columns(schema, numbers, OneHotEncoder(handle_unknown="ignore"))
+    return Pipeline([("columns", both), ("model", Lasso(alpha=0.1, random_state=seed))])
+
+def boosted(schema, params, seed):
+    from sklearn.ensemble import HistGradientBoostingRegressor
+    from sklearn.pipeline import Pipeline
+    from sklearn.preprocessing import OrdinalEncoder
+    nan = float("nan")
+    codes = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=nan, encoded_missing_value=nan)
+    model = HistGradientBoostingRegressor(max_iter=5, loss=params.get("loss", "squared_error"), early_stopping=False)
+    return Pipeline([("columns", columns(schema, "passthrough", codes)), ("model", model)])
 
 def forest(schema, params, seed):
     from sklearn.ensemble import RandomForestClassifier
@@ -273,6 +298,45 @@ def test_a_batch_learner_that_cannot_be_fitted_is_refused_with_what_it_raised() 
     data = examples(schema, 200)
     with pytest.raises(batch.CannotFit, match="ValueError: could not convert"):
         batch.fit(own("forest", kind="batch"), schema, data.rows, data.labels, 0, 0.2, print)
+
+
+VALUES = Schema((Feature("x", "float", True), Feature("c", "category", True)), Label("regression"))
+
+
+@pytest.mark.parametrize("name", ["lasso", "boosted"])
+def test_a_batch_pipeline_of_ones_own_keeps_the_contract(name: str) -> None:
+    """In the shape that the exporter knows, with an estimator that the catalogue lacks."""
+    case = Case(own(name, kind="batch"), examples(VALUES, 300))
+    for check_name in set(CHECKS["batch"]) - {"equal scores in every process"}:
+        found = look(case, check_name)
+        assert found.ok, found.told
+
+
+NOT_EXPORTABLE = [
+    ("forest", {}, "RandomForestClassifier cannot be exported to ONNX: known are ElasticNet, HistGradient"),
+    ("lasso", {"fill": 1.0}, 'transformer "numeric" (Pipeline) cannot be exported to ONNX: before a Lasso it must be'),
+]
+
+
+@pytest.mark.parametrize(("name", "params", "reason"), NOT_EXPORTABLE)
+def test_a_batch_pipeline_without_an_exact_graph_is_refused_when_the_file_is_read(
+    name: str, params: dict[str, Any], reason: str
+) -> None:
+    """By the name of the part, with what would do."""
+    schema = SCHEMA if name == "forest" else VALUES
+    with pytest.raises(ConfigError) as refused:
+        trial.refuse_unfit(own(name, kind="batch", params=params), schema)
+    assert reason in str(refused.value)
+
+
+def test_a_loss_whose_answers_are_exponentials_is_refused() -> None:
+    """By name, where it can be fitted at all."""
+    data = examples(VALUES, 200)
+    positive = [abs(float(label)) for label in data.labels]
+    poisson = own("boosted", kind="batch", params={"loss": "poisson"})
+    fitted = batch.fit(poisson, VALUES, data.rows, positive, 0, 0.2, lambda _: None)
+    with pytest.raises(NotExportable, match="its loss is poisson"):
+        batch.export(fitted)
 
 
 def test_a_batch_learner_of_ones_own_is_given_the_seed() -> None:
