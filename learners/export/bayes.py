@@ -21,8 +21,10 @@ def gaussian(model: Any, frame: Frame) -> str:
     graph = frame.graph
     if frame.texts or frame.hot:
         raise NotExportable("GaussianNB", "categories would reach it; select the numbers first")
-    parts = [frame.divided(block) for block in frame.numbers]
-    numbers = graph.add("Unsqueeze", graph.add("Concat", *parts, axis=1), graph.constant([2], np.int64))
+    priors = graph.weight("priors", _priors(model, frame))
+    if not frame.numbers:
+        return graph.normalised(graph.constant_scores(priors), 1)
+    numbers = graph.add("Unsqueeze", frame.joined().tensor, graph.constant([2], np.int64))
     means, sigmas = _gaussians(model, frame)
     sigma = graph.weight("sigmas", sigmas)
     z = graph.add("Div", graph.add("Sub", numbers, graph.weight("means", means)), sigma)
@@ -31,8 +33,7 @@ def gaussian(model: Any, frame: Frame) -> str:
     logs = graph.add("Log", graph.add("Add", graph.add("Div", density, sigma), graph.constant(_EPSILON)))
     logs = graph.add("Where", graph.add("IsNaN", logs), graph.constant(0.0), logs)
     likelihoods = graph.add("ReduceSum", logs, graph.constant([1], np.int64), keepdims=0)
-    votes = graph.add("Add", likelihoods, graph.weight("priors", _priors(model, frame)))
-    return graph.normalised(votes, 1)
+    return graph.normalised(graph.add("Add", likelihoods, priors), 1)
 
 
 def _gaussians(model: Any, frame: Frame) -> tuple[np.ndarray, np.ndarray]:

@@ -104,20 +104,15 @@ def stacked(model: Any, frame: Frame, emit: Emit) -> Frame:
         raise NotExportable(
             name, "its meta-classifier must be linear; others tell an absent class from an improbable one"
         )
-    if not model.include_features:
-        inputs: tuple[Numbers, ...] = ()
-    elif frame.texts or frame.hot:
-        raise NotExportable(name, "categories would reach its meta-classifier; set include_features=False")
-    else:
-        inputs = frame.numbers
-    keys, taken = class_keys(frame.graph.schema.label), {name for block in inputs for name in block.names}
+    features = frame if model.include_features else Frame(frame.graph)
+    keys, taken = class_keys(frame.graph.schema.label), {name for block in features.numbers for name in block.names}
     blocks = []
     for i, member in enumerate(model):
         names = tuple(f"oof_{i}_{key}" for key in keys)
         if not taken.isdisjoint(names):
             raise NotExportable(name, f'a feature is called "oof_{i}_...", as a member\'s probability is; rename it')
         blocks.append(Numbers(emit(member, frame), names, (float,) * len(names)))
-    return replace(frame, numbers=(*blocks, *inputs), texts=(), hot=())
+    return replace(features, numbers=(*blocks, *features.numbers))
 
 
 def boosting_classifier(model: Any, frame: Frame, emit: Emit, alone: bool) -> str:

@@ -86,9 +86,9 @@ class Frame:
         )
 
     def joined(self) -> Numbers:
-        """All numbers as one block without a divisor; there must be some."""
+        """All numbers as one block without a divisor; its tensor is "" if there are none."""
         parts = [self.divided(block) for block in self.numbers]
-        tensor = parts[0] if len(parts) == 1 else self.graph.add("Concat", *parts, axis=1)
+        tensor = self.graph.add("Concat", *parts, axis=1) if len(parts) > 1 else "".join(parts)
         names = tuple(name for block in self.numbers for name in block.names)
         return Numbers(tensor, names, tuple(kind for block in self.numbers for kind in block.types))
 

@@ -59,12 +59,14 @@ def naive_bayes(leaves: Leaves, at: str, found: Sequence[LeafBayes]) -> str:
 
     parts = [_densities(leaves, at, found)] if leaves.numbers is not None else []
     parts += [_text_terms(leaves, at, found)] if leaves.frame.texts else []
+    priors = look_up("priors", [0.0] * k, (one.priors for one in found))
+    if not parts:
+        return graph.normalised(priors, 2)
     terms = parts[0] if len(parts) == 1 else graph.add("Concat", *parts, axis=2)
     slots = range(len(leaves.slots()))
     order = graph.add("Cast", look_up("order", slots, (one.order for one in found)), to=TensorProto.INT64)
     order = graph.add("Unsqueeze", order, graph.constant([3], np.int64))
     terms = graph.add("GatherElements", terms, graph.add("Expand", order, graph.add("Shape", terms)), axis=2)
-    priors = look_up("priors", [0.0] * k, (one.priors for one in found))
     terms = graph.add("Concat", graph.add("Unsqueeze", priors, graph.constant([2], np.int64)), terms, axis=2)
     sums = graph.add("CumSum", terms, graph.constant(2, np.int64))  # ReduceSum has an order of its own
     return graph.normalised(graph.add("Gather", sums, graph.constant(-1, np.int64), axis=2), 2)

@@ -122,10 +122,12 @@ def _regression(leaf: Any, leaves: Leaves) -> list[float]:
 def _linear(leaves: Leaves, at: str, models: Sequence[list[float]]) -> str:
     """double[n, t]: the linear regression of each reached leaf; a missing number counts as 0."""
     graph = leaves.frame.graph
-    assert leaves.numbers is not None
     table = np.array([[0.0] * (len(leaves.names) + 1), *models])
+    intercepts = graph.add("Gather", graph.table("leaf_biases", table[:, -1]), at, axis=0)
+    if leaves.numbers is None:
+        return intercepts
     here = graph.add("Where", graph.add("IsNaN", leaves.numbers), graph.constant(0.0), leaves.numbers)
     here = graph.add("Unsqueeze", here, graph.constant([1], np.int64))
     weights = graph.add("Gather", graph.table("leaf_weights", table[:, :-1]), at, axis=0)
     sums = graph.add("ReduceSum", graph.add("Mul", here, weights), graph.constant([2], np.int64), keepdims=0)
-    return graph.add("Add", sums, graph.add("Gather", graph.table("leaf_biases", table[:, -1]), at, axis=0))
+    return graph.add("Add", sums, intercepts)

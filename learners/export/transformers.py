@@ -7,7 +7,7 @@ from itertools import combinations, combinations_with_replacement
 from typing import Any
 
 import numpy as np
-from river import compose, feature_extraction, feature_selection, preprocessing
+from river import base, compose, feature_extraction, feature_selection, preprocessing
 
 from learners.export import encoders
 from learners.export.frame import Frame, NotExportable, Numbers, refuse_categories
@@ -28,9 +28,11 @@ def supported() -> tuple[str, ...]:
 
 
 def _pipeline(pipeline: Any, frame: Frame) -> Frame:
-    for step in pipeline.steps.values():
+    *steps, last = pipeline.steps.values()
+    for step in steps:
         frame = transform(step, frame)
-    return frame
+    # River passes over a last step that is none of its plain transformers: SelectKBest is supervised.
+    return transform(last, frame) if isinstance(last, base.Transformer) else frame
 
 
 def _union(union: Any, frame: Frame) -> Frame:
@@ -92,6 +94,8 @@ def _robust(scaler: Any, frame: Frame) -> Frame:
 def _polynomial(extender: Any, frame: Frame) -> Frame:
     """Products of up to `degree` features: missing where one of them is."""
     refuse_categories(extender, frame)
+    if not frame.numbers and not extender.include_bias:
+        return frame
     graph, block = frame.graph, frame.joined()
     combine = combinations if extender.interaction_only else combinations_with_replacement
     parts: list[str] = []

@@ -188,8 +188,8 @@ REFUSED = [
     (
         ensemble.StackingClassifier([ADAPTIVE, ADAPTIVE], linear_model.Perceptron()),
         TEXT,
-        "StackingClassifier",
-        "include_features=False",
+        "Perceptron",
+        'text feature "x"',
     ),
     (
         feature_selection.PoissonInclusion(0.5) | linear_model.Perceptron(),
