@@ -121,7 +121,7 @@ class OnlineLearner:
 
 
 def _frame(schema: Schema, rows: Sequence[Sequence[Value]], labels: Sequence[str | float]) -> tuple[Any, Any]:
-    """Rows and labels as River's learn_many takes them, numbers first: missing ones are NaN, missing categories None."""
+    """Rows and labels as River's learn_many takes them, numbers first: missing ones NaN, missing categories None."""
     import pandas as pd  # half a second, which only mini-batches cost
 
     tensors = schema.tensors(rows)

@@ -43,8 +43,46 @@ def digest(state: object) -> str:
     Dictionaries count in their own order, since sums over them are rounded in that order.
     """
     sha = hashlib.sha256()
-    _write(state, sha.update, {})
+    try:
+        _Canonical(sha.update).dump(state)
+    except (ValueError, RecursionError):  # a cycle, which has no end there: River's target scaler holds itself
+        sha = hashlib.sha256()
+        _write(state, sha.update, {})
     return sha.hexdigest()
+
+
+class _Canonical(pickle.Pickler):
+    """Pickles for their digest alone, in a quarter of the time that walking takes in Python.
+
+    Without a memo (`fast`), so that an object met twice is written as two equal ones are.
+    """
+
+    def __init__(self, emit: Callable[[bytes], object]):
+        super().__init__(_Sink(emit), protocol=5)
+        self.fast = True
+
+    def persistent_id(self, obj: Any) -> Any:
+        kind = type(obj)
+        return (kind.__name__, sorted(map(digest, obj))) if kind is set or kind is frozenset else None
+
+    def reducer_override(self, obj: Any) -> Any:
+        kind = type(obj)
+        if kind in _REDUCERS:
+            return _REDUCERS[kind](obj)
+        if isinstance(obj, np.ndarray | np.generic) and not obj.dtype.hasobject:
+            return kind, (obj.dtype.str, obj.shape, obj.tobytes())
+        if isinstance(obj, type | types.FunctionType | types.BuiltinFunctionType):
+            return NotImplemented
+        reduced = obj.__reduce_ex__(4)
+        if isinstance(reduced, tuple) and len(reduced) > 2 and type(reduced[2]) is dict:
+            attributes = dict(sorted(reduced[2].items()))  # by name, since their order says nothing
+            return *reduced[:2], attributes, *reduced[3:]
+        return reduced
+
+
+class _Sink:
+    def __init__(self, write: Callable[[bytes], object]):
+        self.write = write
 
 
 class _Pickler(pickle.Pickler):
