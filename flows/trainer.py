@@ -268,7 +268,7 @@ class Trainer:
         state, enough = self.state, self.place.model.gate.bootstrap_labels
         if state.version is not None or self._registering is not None or not self._saved_as or now < self._register_at:
             return
-        if state.learner.learned >= enough:
+        if state.learner.learned >= enough and not self.publisher.is_frozen():
             rows, through = tuple(self.recent), self._through()
             # MLflow takes seconds.
             self._registering = self.start(lambda: self.publisher.register(state, rows, through))

@@ -22,7 +22,8 @@ log = logging.getLogger(__name__)
 
 Kind = Literal[
     "prior", "bootstrap", "enrolled", "promoted", "rolled_back", "retired", "confirmed", "moved_by_hand",
-    "budget", "refused", "retrained", "drift", "corrected", "erased", "frozen", "unfrozen",
+    "budget", "refused", "retrained", "drift", "corrected", "erased", "frozen", "unfrozen", "accepted",
+    "pardoned",
 ]  # fmt: skip
 
 HOLD_S = 10.0

@@ -15,7 +15,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 _EXPECTED = {
     "StateInUse", "CannotStart", "BadFile", "Unavailable", "UnknownVersion", "Stale", "Barred", "LeaseTaken",
-    "LeaseLost", "NotRunning", "ConnectionError", "TimeoutError", "ResponseError", "BusyLoadingError",
+    "LeaseLost", "NotRunning", "NothingToDo", "ConnectionError", "TimeoutError", "ResponseError", "BusyLoadingError",
 }  # fmt: skip
 """Names of exceptions whose message is meant for the reader; their homes are too heavy to import for this."""
 _HOMES = ("tiltyard", "data", "registry", "contracts", "redis")
@@ -205,6 +205,67 @@ def rollback(reason: str, to: int | None, model: str | None, state: Path | None)
     from tiltyard import roles
 
     click.echo(roles.roll_back(state, model, to, reason))
+
+
+@main.command()
+@click.argument("model", metavar="MODEL")
+@click.argument("learner", required=False, metavar="[LEARNER]")
+@click.option("--reason", required=True, help="Stands in the ledger, with your name.")
+@_state_option
+def freeze(model: str, learner: str | None, reason: str, state: Path | None) -> None:
+    """Keep a learner, or all of a model's, from publishing.
+
+    It goes on learning and storing what it has learned; the revision that is public goes on answering. At once, and
+    until `tiltyard unfreeze`, which publishes all that was learned meanwhile.
+    """
+    from tiltyard import switches
+
+    click.echo(switches.freeze(state, model, learner, reason))
+
+
+@main.command()
+@click.argument("model", metavar="MODEL")
+@click.argument("learner", required=False, metavar="[LEARNER]")
+@click.option("--reason", required=True, help="Stands in the ledger, with your name.")
+@_state_option
+def unfreeze(model: str, learner: str | None, reason: str, state: Path | None) -> None:
+    """Let a frozen learner, or all of a model's, publish again."""
+    from tiltyard import switches
+
+    click.echo(switches.unfreeze(state, model, learner, reason))
+
+
+@main.command()
+@click.argument("model", metavar="MODEL")
+@click.argument("learner", metavar="LEARNER")
+@click.option("--reason", default="", help="Stands in the ledger, with your name.")
+@_state_option
+def accept(model: str, learner: str, reason: str, state: Path | None) -> None:
+    """Publish the revision of a learner that the safeguards hold.
+
+    A revision is held where its answers to fixed questions moved by more than safeguards.max_change since the one
+    before; `tiltyard status` and the page say by how much. Once accepted, later ones are compared with it.
+    """
+    from tiltyard import switches
+
+    click.echo(switches.accept(state, model, learner, reason))
+
+
+@main.command()
+@click.argument("model", metavar="MODEL")
+@click.argument("learner", metavar="LEARNER")
+@click.option("--reason", default="", help="Stands in the ledger, with your name.")
+@_state_option
+def pardon(model: str, learner: str, reason: str, state: Path | None) -> None:
+    """Take a learner off the bench.
+
+    A learner that failed at an event, or outgrew its memory_mb, is benched: it no longer learns, and its last revision
+    goes on answering. Remove the cause first (the page and `tiltyard status` name it): it goes on from its last
+    checkpoint, and if it fails at the same event again it is benched again.
+    """
+    from tiltyard import switches
+
+    click.echo(switches.pardon(state, model, learner, reason))
 
 
 @main.command()

@@ -1,6 +1,5 @@
 """`tiltyard promote` and `rollback`: a person decides who answers, and says why."""
 
-import getpass
 import time
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from registry.ledger import Ledger
 from registry.promotion import Roles, Stale
 from registry.versions import Registry
 from tiltyard import instance
+from tiltyard.person import person, wanted_reason
 
 _SERVED_WITHIN_S = 10.0
 
@@ -26,7 +26,7 @@ def promote(state: Path | None, model: str | None, version: int, reason: str) ->
     board = roles.releases.board()
     if board.champion == version:
         raise Stale(f"version {version} of {roles.model} answers already")
-    line = roles.promote(version, _reason(reason), cause=_person())
+    line = roles.promote(version, wanted_reason(reason), cause=person())
     return f"Version {version} of {roles.model} answers (ledger line {line.seq}). {_served(roles.streams, version)}"
 
 
@@ -36,7 +36,7 @@ def roll_back(state: Path | None, model: str | None, to: int | None, reason: str
     champion = roles.releases.board().champion
     if not champion:
         raise Stale(f"no registered version of {roles.model} answers yet, so there is nothing to roll back")
-    line = roles.roll_back(champion, _reason(reason), to=to, cause=_person())
+    line = roles.roll_back(champion, wanted_reason(reason), to=to, cause=person())
     heir = roles.releases.board().champion
     told = f"Version {champion} of {roles.model} is barred, version {heir} answers (ledger line {line.seq})."
     return f"{told} {_served(roles.streams, heir)}"
@@ -58,19 +58,6 @@ def _roles(chosen: Settings, name: str | None) -> Roles:
     kept = Streams(streams.connect(chosen.redis_url), name)
     ledger = Ledger(Log(chosen.log_folder, name, model.schema), kept)
     return Roles(Registry(chosen.mlflow_url, name), ledger, model.gate.slots)
-
-
-def _reason(reason: str) -> str:
-    if not reason.strip():
-        raise ConfigError("--reason is empty: whoever reads the ledger later needs one")
-    return reason.strip()
-
-
-def _person() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container may run as a number that has no name
-        return "a person"
 
 
 def _served(kept: Streams, version: int | None) -> str:

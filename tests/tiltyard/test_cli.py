@@ -24,7 +24,10 @@ from tiltyard import demo, demo_config, doctor, instance, up
 from tiltyard.cli import main
 from tiltyard.instance import Instance
 
-COMMANDS = ("up", "demo", "replay", "init", "status", "models", "history", "promote", "rollback", "doctor", "schema")
+COMMANDS = (
+    "up", "demo", "replay", "init", "status", "models", "history", "promote", "rollback", "freeze", "unfreeze",
+    "accept", "pardon", "doctor", "schema",
+)  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
