@@ -20,8 +20,7 @@ from learners.batch import export, fit
 from learners.catalogue import build_online
 from learners.export import graph, to_onnx
 from learners.parity import parity
-from tests.learners.streams import STREAMS, Stream, learners, stream
-from tests.learners.test_shared_streams import FOLDER, shared
+from tests.learners.streams import SHARED, STREAMS, Stream, learners, shared, stream
 
 SHARED = ("elec2", "nycflights13_delay15", "bike_sharing_hourly_reg")
 

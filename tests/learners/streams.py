@@ -1,12 +1,17 @@
 """Streams for the learners' tests, as schema, rows in schema order and stored labels."""
 
+import csv
+import gzip
+import itertools
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from river import datasets
+from river.datasets import synth
 
 from contracts.config import Learner
 from contracts.schema import Feature, Label, Schema, Task, Value, class_text
@@ -94,6 +99,49 @@ def _mixed_label(rng: random.Random, row: Row, classes: tuple[Any, ...]) -> str 
     return class_text(classes[min(len(classes) - 1, max(0, int(value + len(classes) / 2)))])
 
 
+def generated(name: str, rows: int) -> Stream:
+    """One of River's generators, whose concept changes midway."""
+    pairs = list(GENERATORS[name](rows))
+    first, answer = pairs[0]
+    classes = tuple(sorted({int(y) for _, y in pairs})) if not isinstance(answer, float) else ()
+    task: Task = "regression" if not classes else "binary" if len(classes) == 2 else "multiclass"
+    schema = Schema(tuple(Feature(str(key), "float") for key in first), Label(task, classes))
+    values: list[Row] = [tuple(map(float, x.values())) for x, _ in pairs]
+    return Stream(name, schema, values, [class_text(int(y)) if classes else float(y) for _, y in pairs])
+
+
+GENERATORS: dict[str, Callable[[int], Iterator[Any]]] = {
+    "Agrawal": lambda n: itertools.chain(
+        synth.Agrawal(0, seed=1, perturbation=0.1).take(n // 2), synth.Agrawal(4, seed=2).take(n - n // 2)
+    ),
+    "RandomRBFDrift": lambda n: synth.RandomRBFDrift(1, 1, n_classes=4, n_features=6, change_speed=0.001).take(n),
+    "FriedmanDrift": lambda n: synth.FriedmanDrift(position=(n // 3, n // 2, 2 * n // 3), seed=1).take(n),
+}
+
+FOLDER = Path(__file__).parents[2].parent / "shared" / "datasets"
+TEXTS = {"carrier", "tailnum", "origin", "dest"}
+
+
+def shared(name: str, rows: int) -> Stream | None:
+    """The first rows of a real stream that lies beside the project, or None where it does not."""
+    path = FOLDER / f"{name}.csv.gz"
+    if not path.exists():
+        return None
+    with gzip.open(path, "rt") as lines:
+        records = list(itertools.islice(csv.DictReader(lines), rows))
+    names = [key for key in records[0] if key not in ("label", "timestamp")]
+    features = tuple(Feature(key, "category" if key in TEXTS else "float", optional=True) for key in names)
+    regression = name.endswith("_reg")
+    classes = () if regression else tuple(sorted({record["label"] for record in records}))
+    values = [tuple(_value(key, record[key]) for key in names) for record in records]
+    labels = [float(record["label"]) if regression else record["label"] for record in records]
+    return Stream(name, Schema(features, Label("regression" if regression else "binary", classes)), values, labels)
+
+
+def _value(key: str, text: str) -> Value:
+    return None if text == "" else text if key in TEXTS else float(text)
+
+
 BUNDLED: dict[str, Task] = {
     "Phishing": "binary",
     "Bananas": "binary",
@@ -102,11 +150,32 @@ BUNDLED: dict[str, Task] = {
 }
 MIXED: dict[str, Task] = {"mixed binary": "binary", "mixed multiclass": "multiclass", "mixed regression": "regression"}
 STREAMS = {**BUNDLED, **MIXED}
+SHARED: dict[str, Task] = {
+    "elec2": "binary",
+    "nycflights13_delay15": "binary",
+    "acs_employment_ma_2015_2018": "binary",
+    "bike_sharing_hourly_reg": "regression",
+}
+LONG: dict[str, Task] = {
+    **SHARED,
+    "Agrawal": "binary",
+    "RandomRBFDrift": "multiclass",
+    "FriedmanDrift": "regression",
+    **MIXED,
+}
 
 
 def stream(name: str) -> Stream:
     """A stream by its name in STREAMS."""
     return mixed(MIXED[name]) if name in MIXED else bundled(name)
+
+
+@cache
+def long(name: str, rows: int) -> Stream | None:
+    """So many rows of a stream by its name in LONG, or None where it is not here."""
+    if name in SHARED:
+        return shared(name, rows)
+    return mixed(MIXED[name], rows) if name in MIXED else generated(name, rows)
 
 
 def cases(kind: str) -> list[Any]:
