@@ -101,6 +101,8 @@ class Label(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
         """
         if self.is_regression:
             return _finite("label", value)
+        if type(value) is str and value in self.class_texts:
+            return value
         text = class_text(value) if isinstance(value, bool | int | float | str) else repr(value)
         if text not in self.class_texts:
             raise BadInput("label", f"{text!r} is not one of the classes {', '.join(self.class_texts)}")
@@ -208,10 +210,7 @@ class Schema(msgspec.Struct, frozen=True, dict=True):
 
     def as_dict(self, row: Sequence[Value]) -> dict[str, float | int | bool | str]:
         """A row as River reads it: missing features are absent."""
-        whole = dict(zip(self.names, row, strict=True))
-        if None in row:
-            return {name: value for name, value in whole.items() if value is not None}
-        return whole  # type: ignore[return-value]  # no value is None
+        return {name: value for name, value in zip(self.names, row, strict=True) if value is not None}
 
     def tensors(self, rows: Sequence[Sequence[Value]]) -> dict[str, np.ndarray]:
         """ONNX inputs for rows in schema order: `numeric` float64[n, d] and `categorical` str[n, c], where present."""
