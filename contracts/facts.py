@@ -29,6 +29,8 @@ class LearnerFacts(msgspec.Struct, frozen=True, kw_only=True):
     """Why it no longer learns, when it does not."""
     held: str | None = None
     """Why its newest revision was not published, when it was not; the last good one goes on serving."""
+    held_since: float | None = None
+    """Epoch seconds; None while nothing is held."""
     frozen: bool = False
     """Nothing is published, because a person said so."""
     rebuilding: str | None = None
@@ -106,6 +108,8 @@ class LearnFacts(msgspec.Struct, frozen=True, kw_only=True):
     journal_bytes: int = 0
     delay_s: tuple[float, float, float] | None
     """Label delay: median, 90th and 99th percentile."""
+    delays: tuple[tuple[float, float, int], ...] = ()
+    """How the delays are spread: (from s, to s, labels), in steps of equal ratio."""
     learners: dict[str, LearnerFacts]
     versions: tuple[VersionFacts, ...]
     comparisons: tuple[ComparisonFacts, ...]

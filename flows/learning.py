@@ -120,6 +120,7 @@ class Loop:
             dead_letters=counts.dead_letters,
             loss=state.record.loss_name,
             delay_s=state.delay_quantiles(),
+            delays=state.delay_steps(),
             examples=self.journal.end,
             amendments=len(self.journal.amendments),
             journal_bytes=self.journal.bytes_on_disk(),

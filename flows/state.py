@@ -19,6 +19,8 @@ from contracts.votes import Votes
 from registry.tenure import Record
 
 DELAYS_KEPT = 1_000
+DELAY_STEPS = 20
+SHORTEST_DELAY_S = 0.001
 
 
 @dataclass(slots=True)
@@ -108,6 +110,16 @@ class JoinState:
             return None
         median, p90, p99 = np.quantile(np.array(self.delays_s), [0.5, 0.9, 0.99])
         return float(median), float(p90), float(p99)
+
+    def delay_steps(self) -> tuple[tuple[float, float, int], ...]:
+        """(from s, to s, labels) between the shortest and the longest delay, each step as many times as long."""
+        if not self.delays_s:
+            return ()
+        delays_s = np.maximum(np.array(self.delays_s), SHORTEST_DELAY_S)
+        shortest_s, longest_s = delays_s.min(), max(delays_s.max(), 1.2 * delays_s.min())
+        edges_s = np.geomspace(shortest_s, longest_s, DELAY_STEPS + 1)
+        counts, _ = np.histogram(np.clip(delays_s, edges_s[0], edges_s[-1]), edges_s)
+        return tuple(zip(edges_s[:-1].tolist(), edges_s[1:].tolist(), counts.tolist(), strict=True))
 
     def forget_before(self, offset: int) -> None:
         """Drops what no label can refer to any more."""

@@ -335,6 +335,7 @@ class Trainer:
             revision=state.revision,
             benched=self.benched,
             held=self.held,
+            held_since=None if self.held is None else state.held_since,
             frozen=self.publisher.is_frozen(),
             rebuilding=None if self._rebuilding is None else _text(self.folder / "progress") or "begins",
             checkpoint_bytes=saved.bytes,
