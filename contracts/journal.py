@@ -5,7 +5,7 @@ segment files of frames; a frame is one append, guarded by a checksum, so that a
 writer that was killed goes on after the last whole one. Files are named by the number of their first example.
 
 An example is never rewritten when its label is corrected: an *amendment* names it, and who reads it later reads it
-amended. Only erasure rewrites a file, and leaves a tombstone, so that positions stay.
+amended. Only erasure rewrites files, and leaves tombstones, so that positions stay.
 """
 
 import contextlib
@@ -27,6 +27,7 @@ SEGMENT_BYTES = 64 << 20
 _HEAD = struct.Struct("<III")  # bytes of the body, its CRC-32, examples in it
 _SUFFIX = ".journal"
 _AMENDMENTS = "amendments"
+_FRAME = 10_000  # amendments of one frame, where they are written anew
 
 
 class Example(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -77,21 +78,28 @@ class Journal:
         self.folder = folder
         self.amendments: list[Amendment] = []
         self._amended: set[tuple[int, int]] = set()
-        self._amending = _opened(folder / _AMENDMENTS)
-        _lock(self._amending, folder)
-        for body, _ in _frames_for_append(self._amending, folder / _AMENDMENTS):
-            self._remember(_amendments.decode(body))
         self.end, self.last_at = 0, -1
         """Examples ever appended, and `at` of the newest."""
+        self._lock = _opened(folder / "lock")
+        _lock(self._lock, folder)
         segments = segments_of(folder)
         self._start = segments[-1] if segments else 0
-        self._file = _opened(self._path)
-        last = b""
-        self.end = self._start
+        self._amending, self._file = _opened(folder / _AMENDMENTS), _opened(self._path)
+        try:
+            self._recall(segments)
+        except JournalDamaged:
+            self.close()
+            raise
+
+    def _recall(self, segments: list[int]) -> None:
+        """What was appended so far, after whose last whole frame both files go on."""
+        for body, _ in _frames_for_append(self._amending, self.folder / _AMENDMENTS):
+            self._remember(_amendments.decode(body))
+        last, self.end = b"", self._start
         for body, count in _frames_for_append(self._file, self._path):
             self.end, last = self.end + count, body
         if not last and len(segments) > 1:
-            last = _last_body(folder, segments[-2])
+            last = _last_body(self.folder, segments[-2])
         if last:
             self.last_at = _examples.decode(last)[-1].at
 
@@ -136,13 +144,43 @@ class Journal:
         self._start = self.end
         self._file = _opened(self._path)
 
-    def erase(self, predictions: set[int]) -> int:
-        """Overwrites examples of these predictions by tombstones in every file; returns how many.
+    def erase(self, predictions: set[int], by: int) -> list[Amendment]:
+        """Makes it as if these predictions had never been labelled; returns the amendments that tell learners so.
 
-        Files are replaced whole. Followers that hold the old one open find the same examples at the same places.
+        Examples become tombstones, and what their labels were amended to is forgotten. Files are replaced whole:
+        followers that hold an old one open find the same examples at the same places. What was interrupted is completed
+        by doing it again; what was erased before is not told again. Raises JournalDamaged.
         """
         self.roll()
-        return sum(_erase(segment(self.folder, start), predictions) for start in segments_of(self.folder))
+        erased = {one.prediction for one in self.amendments if one.label is None}
+        fresh = [
+            Amendment(one.at, one.prediction, None, by)
+            for start in segments_of(self.folder)
+            for one in _erase(segment(self.folder, start), predictions)
+            if one.prediction not in erased
+        ]
+        # Learners hear of it last: once they do, no file has anything left to read.
+        kept = [_forgotten(one, predictions) for one in self.amendments]
+        _sync(self.folder)
+        if fresh or kept != self.amendments:
+            self._replace_amendments(kept + fresh)
+        return [one for one in self.amendments if one.label is None and one.by == by]
+
+    def _replace_amendments(self, amendments: list[Amendment]) -> None:
+        """All of them at once; readers notice that the file is another one."""
+        path = self.folder / _AMENDMENTS
+        unfinished = path.with_suffix(".unfinished")
+        unfinished.unlink(missing_ok=True)
+        file = _opened(unfinished)
+        for first in range(0, len(amendments), _FRAME):
+            frame = amendments[first : first + _FRAME]
+            _write(file, _encode(frame), len(frame))
+        os.fsync(file.fileno())
+        unfinished.replace(path)
+        _sync(self.folder)
+        self._amending.close()
+        self._amending, self.amendments, self._amended = file, [], set()
+        self._remember(amendments)
 
     def bytes_on_disk(self) -> int:
         return sum(path.stat().st_size for path in self.folder.iterdir())
@@ -150,6 +188,7 @@ class Journal:
     def close(self) -> None:
         self._file.close()
         self._amending.close()
+        self._lock.close()
 
 
 class Follower:
@@ -179,17 +218,26 @@ class Follower:
         """The next frame of this segment, or the first of the one after it."""
         assert self._file is not None
         found = _next_frame(self._file)
-        successor = segment(self.folder, self._next)
-        if found is not None or self._next == self._start or not successor.exists():
+        if found is not None or not self._is_ended(self._file):
             return found
         found = _next_frame(self._file)  # what was appended between the two looks
         if found is None:
-            if self._file.read(1):
-                raise JournalDamaged(segment(self.folder, self._start), self._file.tell() - 1)
+            successor = segment(self.folder, self._next)
+            if self._file.read(1) or not successor.exists():
+                raise JournalDamaged(segment(self.folder, self._start), self._file.tell())
             self._file.close()
             self._start, self._file = self._next, successor.open("rb")
             found = _next_frame(self._file)
         return found
+
+    def _is_ended(self, file: BinaryIO) -> bool:
+        """Whether there is a segment after this one; no file is looked for before something was read of this."""
+        if self._next > self._start and segment(self.folder, self._next).exists():
+            return True
+        at = file.tell()
+        has_rest = bool(file.read(1))
+        file.seek(at)
+        return has_rest and segments_of(self.folder)[-1] > self._start
 
     def close(self) -> None:
         if self._file is not None:
@@ -211,17 +259,27 @@ class Amendments:
     def __init__(self, folder: Path):
         self._path = folder / _AMENDMENTS
         self._file: BinaryIO | None = None
+        self._taken = 0
 
     def take(self) -> list[Amendment]:
         """What was added since the last call."""
+        known = 0
+        if self._file is not None and self._is_replaced(self._file):
+            self.close()
         if self._file is None:
             if not self._path.exists():
                 return []
-            self._file = self._path.open("rb")
+            self._file, known = self._path.open("rb"), self._taken
         taken: list[Amendment] = []
         while (found := _next_frame(self._file)) is not None:
             taken += _amendments.decode(found[0])
+        taken = taken[known:]
+        self._taken += len(taken)
         return taken
+
+    def _is_replaced(self, file: BinaryIO) -> bool:
+        """Whether an erasure has put another file in its place, which begins with as many amendments."""
+        return os.fstat(file.fileno()).st_ino != self._path.stat().st_ino
 
     def close(self) -> None:
         if self._file is not None:
@@ -264,6 +322,15 @@ def _lock(file: BinaryIO, folder: Path) -> None:
     except BlockingIOError:
         file.close()
         raise LeaseTaken(f"the journal of {folder.name}") from None
+
+
+def _sync(folder: Path) -> None:
+    """Makes what was replaced in a folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _opened(path: Path) -> BinaryIO:
@@ -319,20 +386,39 @@ def _last_body(folder: Path, start: int) -> bytes:
     return body
 
 
-def _erase(path: Path, predictions: set[int]) -> int:
-    erased = 0
+def _erase(path: Path, predictions: set[int]) -> list[Example]:
+    """Puts tombstones in a segment; returns the examples of these predictions, tombstones included.
+
+    Raises JournalDamaged, having changed nothing.
+    """
+    found = [one for body, _ in _frames(path) for one in _examples.decode(body) if one.prediction in predictions]
+    if all(one.row is None for one in found):
+        return found
     unfinished = path.with_suffix(".unfinished")
-    with path.open("rb") as source, unfinished.open("wb", buffering=0) as file:
-        while (found := _next_frame(source)) is not None:
-            examples = _examples.decode(found[0])
-            kept = [
-                Example(one.at, one.prediction, "", None) if one.prediction in predictions else one for one in examples
-            ]
-            erased += sum(one.row is not None and one.prediction in predictions for one in examples)
-            _write(file, _encode(kept), len(kept))
+    with unfinished.open("wb", buffering=0) as file:
+        for body, count in _frames(path):
+            examples = _examples.decode(body)
+            kept = [_tombstone(one) if one.prediction in predictions else one for one in examples]
+            _write(file, _encode(kept), count)
         os.fsync(file.fileno())
-    if erased:
-        unfinished.replace(path)
-    else:
-        unfinished.unlink()
-    return erased
+    unfinished.replace(path)
+    return found
+
+
+def _frames(path: Path) -> Iterator[tuple[bytes, int]]:
+    """Every frame of a segment that is complete. Raises JournalDamaged."""
+    with path.open("rb") as file:
+        while (found := _next_frame(file)) is not None:
+            yield found
+        if file.read(1):
+            raise JournalDamaged(path, file.tell() - 1)
+
+
+def _tombstone(example: Example) -> Example:
+    return Example(example.at, example.prediction, "", None)
+
+
+def _forgotten(amendment: Amendment, predictions: set[int]) -> Amendment:
+    if amendment.prediction not in predictions:
+        return amendment
+    return Amendment(amendment.at, amendment.prediction, None, amendment.by)
