@@ -1,75 +1,168 @@
 """Exactness, cost and speed of every exported learner: `python -m benchmarks.export [ROWS]`.
 
-Each learner learns a real stream (of River's, or one that lies beside the project), is exported, and answers the same
-rows through onnxruntime (one thread) and by itself. Bundled and mixed streams come from tests/learners/streams.py.
+Each learner learns a stream (real ones that lie beside the project, River's generators with drifting concepts, mixed
+ones with categories: tests/learners/streams.py), is exported, and answers the same rows through onnxruntime (one
+thread) and by itself. Publishing is measured by revisions, each 25 labels after the last one. A second table shows the
+cost of publishing against what a model has learned.
 """
 
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import median
 from typing import Any
 
-import msgspec
 import onnxruntime
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks._head import head
+from contracts.config import Learner
 from learners import batch_zoo
 from learners.batch import export, fit
 from learners.catalogue import build_online
-from learners.export import graph, to_onnx
-from learners.parity import parity
-from tests.learners.streams import SHARED, STREAMS, Stream, learners, shared, stream
+from learners.export import graph, revision, to_onnx
+from learners.online import OnlineLearner
+from learners.parity import compare
+from tests.learners.streams import LONG, SHARED, Stream, learners, long
+from tests.learners.test_exactness import WITH_TEXTS, builders
 
-SHARED = ("elec2", "nycflights13_delay15", "bike_sharing_hourly_reg")
+ZOO = ("Agrawal", "RandomRBFDrift", "FriedmanDrift")
+GROWING = ("elec2", "nycflights13_delay15", "bike_sharing_hourly_reg")
+REVISIONS, LABELS = 20, 25
 
 
-def main(rows: int = 20_000) -> None:
-    """Print one table; `rows` bounds each stream."""
-    table = Table(title=f"{head()}, onnxruntime {onnxruntime.__version__}")
-    for column in ("learner", "stream"):
-        table.add_column(column)
-    for column in ("rows", "max diff", "flips", "export ms", "kB", "ORT us/row", "itself us/row", "ratio"):
+@dataclass(frozen=True)
+class Cost:
+    """What revisions cost at one point of training."""
+
+    export_ms: float
+    """Of a graph from nothing."""
+    publish_ms: float
+    """Median of revisions, each from the one before it."""
+    new_graphs: int
+    """How many of the revisions had another structure."""
+    kilobytes: float
+    weights_kilobytes: float
+
+
+def main(rows: int = 5_000) -> None:
+    """Print both tables; `rows` bounds each stream."""
+    title = f"{head()}, onnxruntime {onnxruntime.__version__}"
+    table = _table(f"Exported learners: {title}", "learner", "stream", "rows", "max diff", "flips", "export ms")
+    for column in ("publish ms", "new graphs", "kB", "weights kB", "ORT us/row", "itself us/row", "ratio"):
         table.add_column(column, justify="right")
-    present = [name for name in SHARED if (FOLDER / f"{name}.csv.gz").exists()]
-    for name in [*STREAMS, *present]:
-        data = shared(name, rows) if name in SHARED else stream(name)
-        for kind in ("online", "batch"):
-            for learner in learners(kind, data.schema.label.task, bool(data.schema.categorical_names)):
-                table.add_row(f"{kind} {learner.algorithm}", name, *_measured(learner, data))
-                print(f"{kind} {learner.algorithm} on {name}", file=sys.stderr)
-    Console(width=160).print(table)
+    present = [data for name in LONG if (data := long(name, rows)) is not None]
+    for data in present:
+        for name, online in _online(data).items():
+            table.add_row(name, data.name, *_measured(online, data))
+            print(f"{name} on {data.name}", file=sys.stderr)
+        if data.name in SHARED:
+            for learner in learners("batch", data.schema.label.task, data.name in WITH_TEXTS):
+                table.add_row(f"batch {learner.algorithm}", data.name, *_fitted(learner, data))
+    Console(width=190).print(table)
+    Console(width=170).print(_growth(f"Cost of publishing against size: {title}", 4 * rows))
 
 
-def _measured(learner: Any, data: Stream) -> list[str]:
-    if "n_models" in learner.params:  # the tests' forests are small
-        learner = msgspec.structs.replace(learner, params={**learner.params, "n_models": 10})
-    predict, one, to_bytes = _online(learner, data) if learner.kind == "online" else _batch(learner, data)
-    export_s, onnx_bytes = _timed(to_bytes, repeat=5)
-    found = parity(onnx_bytes, predict, data.schema, data.rows)
-    session, inputs = graph.session(onnx_bytes), data.schema.tensors(data.rows[:1])
-    ort_s, _ = _timed(lambda: session.run(None, inputs), repeat=2000)
-    own_s, _ = _timed(one, repeat=500 if learner.kind == "online" else 10)
-    figures = [f"{found.rows}", f"{found.max_abs_difference:.1e}", f"{found.flips}", f"{export_s * 1e3:.2f}"]
-    speeds = [f"{ort_s * 1e6:.1f}", f"{own_s * 1e6:.1f}", f"{own_s / ort_s:.1f}"]
-    return [*figures, f"{len(onnx_bytes) / 1e3:.1f}", *speeds]
+def _table(title: str, first: str, second: str, *others: str) -> Table:
+    table = Table(title=title)
+    table.add_column(first, no_wrap=True)
+    table.add_column(second, no_wrap=True)
+    for column in others:
+        table.add_column(column, justify="right")
+    return table
 
 
-def _online(learner: Any, data: Stream) -> tuple[Any, Callable[[], Any], Callable[[], bytes]]:
-    online = build_online(learner, data.schema)
-    for row, label in data:
+def _online(data: Stream) -> dict[str, OnlineLearner]:
+    """Every learner of the catalogue, forests of ten trees; and the rest of River's on its generators."""
+    found = {one.algorithm: _of_catalogue(one, data) for one in _catalogue(data)}
+    if data.name in ZOO:
+        for name, build in builders(data.name).items():
+            if not name.startswith("catalogue"):
+                found[name] = OnlineLearner(name, build(data.schema), data.schema)
+    return found
+
+
+def _catalogue(data: Stream) -> list[Learner]:
+    return learners("online", data.schema.label.task, data.name in WITH_TEXTS)
+
+
+def _of_catalogue(learner: Learner, data: Stream) -> OnlineLearner:
+    forest = learner.algorithm == "adaptive_random_forest"
+    params: dict[str, Any] = {"n_models": 10} if forest else {}
+    return build_online(Learner(algorithm=learner.algorithm, params=params), data.schema)
+
+
+def _measured(online: OnlineLearner, data: Stream) -> list[str]:
+    pairs = list(data)
+    for row, label in pairs[: -REVISIONS * LABELS]:
         online.learn_one(row, label)
+    cost = _cost(online, pairs[-REVISIONS * LABELS :])
     x, regression = data.schema.as_dict(data.rows[0]), data.schema.label.is_regression
     ask = online.model.predict_one if regression else online.model.predict_proba_one
-    return online.score_many, lambda: ask(x), lambda: to_onnx(online.model, data.schema).SerializeToString()
+    onnx_bytes = to_onnx(online.model, data.schema).SerializeToString()
+    compared, speeds = _answers(onnx_bytes, online.score_many, data, lambda: ask(x), 500)
+    return [*compared, *_told(cost), *speeds]
 
 
-def _batch(learner: Any, data: Stream) -> tuple[Any, Callable[[], Any], Callable[[], bytes]]:
+def _fitted(learner: Any, data: Stream) -> list[str]:
     fitted = fit(learner, data.schema, data.rows, data.labels, 0, 0.2, lambda _: None)
     one = batch_zoo.table(data.schema, data.rows[:1])
     ask = fitted.pipeline.predict if data.schema.label.is_regression else fitted.pipeline.predict_proba
-    return fitted.scores, lambda: ask(one), lambda: export(fitted)
+    export_s, onnx_bytes = _timed(lambda: export(fitted), repeat=3)
+    compared, speeds = _answers(onnx_bytes, fitted.scores, data, lambda: ask(one), 10)
+    return [*compared, f"{export_s * 1e3:.1f}", "", "", f"{len(onnx_bytes) / 1e3:.1f}", "", *speeds]
+
+
+def _answers(
+    onnx_bytes: bytes, predict: Any, data: Stream, ask: Callable[[], Any], repeat: int
+) -> tuple[list[str], list[str]]:
+    """Rows, difference and flips; and the latencies of one row."""
+    session, inputs = graph.session(onnx_bytes), data.schema.tensors(data.rows[:1])
+    found = compare(predict(data.rows), graph.run(session, data.schema, data.rows))
+    ort_s, _ = _timed(lambda: session.run(None, inputs), repeat=2000)
+    own_s, _ = _timed(ask, repeat)
+    return (
+        [f"{found.rows}", f"{found.max_abs_difference:.1e}", f"{found.flips}"],
+        [f"{ort_s * 1e6:.1f}", f"{own_s * 1e6:.1f}", f"{own_s / ort_s:.1f}"],
+    )
+
+
+def _cost(online: OnlineLearner, pairs: list[Any]) -> Cost:
+    """Learns the pairs, a revision after every few."""
+    export_s, _ = _timed(lambda: to_onnx(online.model, online.schema).SerializeToString(), repeat=3)
+    latest, seconds, fresh = revision(online.model, online.schema), [], 0
+    for at in range(0, len(pairs), LABELS):
+        for row, label in pairs[at : at + LABELS]:
+            online.learn_one(row, label)
+        before, start = latest, time.perf_counter()
+        latest = revision(online.model, online.schema, before)
+        seconds.append(time.perf_counter() - start)
+        fresh += latest.graph_sha256 != before.graph_sha256
+    weights = sum(value.nbytes for value in latest.weights.values())
+    return Cost(export_s * 1e3, median(seconds) * 1e3, fresh, len(latest.onnx) / 1e3, weights / 1e3)
+
+
+def _told(cost: Cost) -> list[str]:
+    sizes = [f"{cost.kilobytes:.1f}", f"{cost.weights_kilobytes:.1f}"]
+    return [f"{cost.export_ms:.2f}", f"{cost.publish_ms:.2f}", f"{cost.new_graphs} of {REVISIONS}", *sizes]
+
+
+def _growth(title: str, rows: int) -> Table:
+    """Each learner of the catalogue at four points of longer streams."""
+    table = _table(title, "learner", "stream", "labels", "export ms", "publish ms", "new graphs", "kB", "weights kB")
+    for data in (data for name in GROWING if (data := long(name, rows)) is not None):
+        for learner in _catalogue(data):
+            online, pairs, learned = _of_catalogue(learner, data), list(data), 0
+            for end in (rows // 20, rows // 4, rows // 2, len(pairs)):
+                for row, label in pairs[learned : end - REVISIONS * LABELS]:
+                    online.learn_one(row, label)
+                cost = _cost(online, pairs[end - REVISIONS * LABELS : end])
+                learned = end
+                table.add_row(learner.algorithm, data.name, f"{end}", *_told(cost))
+            print(f"{learner.algorithm} grown on {data.name}", file=sys.stderr)
+    return table
 
 
 def _timed(call: Callable[[], Any], repeat: int) -> tuple[float, Any]:
@@ -79,7 +172,7 @@ def _timed(call: Callable[[], Any], repeat: int) -> tuple[float, Any]:
         start = time.perf_counter()
         answer = call()
         seconds.append(time.perf_counter() - start)
-    return sorted(seconds)[repeat // 2], answer
+    return median(seconds), answer
 
 
 if __name__ == "__main__":

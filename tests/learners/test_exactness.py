@@ -50,7 +50,9 @@ BINARY: dict[str, Any] = {
     "Perceptron": lambda s: _linear(s, linear_model.Perceptron()),
     "PAClassifier": lambda s: _linear(s, linear_model.PAClassifier(C=0.1)),
     "SelectKBest": lambda s: _numbers(s, feature_selection.SelectKBest(stats.PearsonCorr(), k=3) | LOGISTIC.clone()),
-    "StackingClassifier": lambda s: _numbers(s, ensemble.StackingClassifier([LOGISTIC, TREE], LOGISTIC.clone())),
+    "StackingClassifier": lambda s: _numbers(
+        s, ensemble.StackingClassifier([LOGISTIC.clone(), TREE.clone()], LOGISTIC.clone())
+    ),
 }
 CLASSIFIERS: dict[str, Any] = {
     "SoftmaxRegression": lambda s: _linear(s, linear_model.SoftmaxRegression()),
