@@ -32,6 +32,7 @@ _DAY_S = 86_400
 _CHARACTER = 6.6  # mean width at 12 px: keeps labels from running into each other
 _LINE = 13.0
 _LOG_E_SHOWN = 6.0
+_DURATIONS_S = (0.001, 0.01, 0.1, 1, 10, 60, 600, 3600, 6 * 3600, _DAY_S, 7 * _DAY_S, 30 * _DAY_S, 365 * _DAY_S)
 
 
 @dataclass(frozen=True)
@@ -181,6 +182,54 @@ def bars(rows: Sequence[tuple[str, float, float]], title: str) -> Markup:
         for i, (name, value, threshold) in enumerate(rows)
     ]
     return _svg(Frame(340, 22 * len(rows)), title, parts)
+
+
+def histogram(
+    steps: Sequence[tuple[float, float, int]],
+    marks: Sequence[tuple[float, str]],
+    words: Words,
+    title: str,
+    frame: Frame,
+) -> Markup:
+    """Labels by how long they took: (from s, to s, labels) in steps of equal ratio, and named marks (at s, name)."""
+    x, most = frame.x(math.log(steps[0][0]), math.log(steps[-1][1])), max(count for *_, count in steps)
+    y = frame.y(0, most or 1)
+    bottom = frame.height - frame.bottom
+    bars = [
+        f'<path class="bar" d="M{x(math.log(start)) + 0.5:.1f} {bottom}V{min(y(count), bottom - 1):.1f}'
+        f'H{x(math.log(end)) - 0.5:.1f}V{bottom}z"/>'
+        for start, end, count in steps
+        if count
+    ]
+    named = [at for at in _DURATIONS_S if steps[0][0] <= at <= steps[-1][1]]
+    ends = named if len(named) > 1 else (steps[0][0], steps[-1][1])
+    parts = [
+        *bars,
+        f'<path class="zero" d="M{frame.left} {bottom}H{frame.width - frame.right}"/>',
+        *(_duration_tick(frame, x(math.log(at)), words(at)) for at in ends),
+        *(_mark(frame, x(min(x.high, math.log(max(at, steps[0][0])))), name, i) for i, (at, name) in enumerate(marks)),
+    ]
+    return _svg(frame, title, parts)
+
+
+def _duration_tick(frame: Frame, at: float, text: str) -> str:
+    anchor = "start" if at < frame.left + 24 else "end" if at > frame.width - frame.right - 24 else "middle"
+    bottom = frame.height - frame.bottom
+    return (
+        f'<path class="tick" d="M{at:.1f} {bottom}v4"/>'
+        f'<text x="{at:.1f}" y="{bottom + 16}" text-anchor="{anchor}">{escape(text)}</text>'
+    )
+
+
+def _mark(frame: Frame, at: float, name: str, row: int) -> str:
+    """A line from the top with its name beside it, on the side that has room; each on a row of its own."""
+    is_left = at < frame.width / 2
+    top = 10 + row * _LINE
+    return (
+        f'<path class="{"threshold" if row else "zero"}" d="M{at:.1f} {top - 8:.1f}V{frame.height - frame.bottom}"/>'
+        f'<text class="label" x="{at + (5 if is_left else -5):.1f}" y="{top:.1f}" '
+        f'text-anchor="{"start" if is_left else "end"}">{escape(name)}</text>'
+    )
 
 
 def key(style: int, is_thick: bool = False) -> Markup:

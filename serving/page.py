@@ -137,6 +137,7 @@ def _environment() -> jinja2.Environment:
     )
     environment.filters |= {
         "clock": _clock,
+        "commands": page_words.commands,
         "count": page_words.count,
         "iso": page_words.iso,
         "kind": page_words.kind,

@@ -24,6 +24,7 @@ class Release(msgspec.Struct, frozen=True):
     learner: str
     kind: Kind
     revision: int
+    created_at: float = 0.0
 
 
 class Seen(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,11 +10,11 @@ from contracts.config import Model
 from contracts.events import Decision
 from contracts.facts import ServingFacts, VersionFacts
 from contracts.releases import PRIOR_VERSION
-from serving import page_plots, page_words
+from serving import page_learners, page_plots, page_words
 from serving.page_facts import Seen
+from serving.page_learners import SILENT_S, Delays, Standing
 from serving.page_plots import Challenger, Drift
 
-SILENT_S = 30.0
 STALE_S = 10.0
 _ROWS = 12
 
@@ -75,6 +75,8 @@ class Card:
     versions: tuple[VersionRow, ...]
     left_out: int
     challengers: tuple[Challenger, ...]
+    learners: tuple[Standing, ...]
+    delays: Delays | None
     decisions: tuple[Decision, ...]
     drift: Drift | None
     health: tuple[Figure, ...]
@@ -96,7 +98,7 @@ def card(name: str, model: Model, seen: Seen, now: float) -> Card:
         next_step=page_words.next_step(seen, model),
         why=page_words.why(crowned) if crowned and seen.board.champion else "",
         cause=crowned.cause if crowned else "",
-        alerts=tuple(_alerts(seen, now)),
+        alerts=tuple(_alerts(name, model, seen, now)),
         asked=seen.added.get("predictions", 0),
         labels=seen.added.get("feedback", 0),
         is_answered=seen.board.champion is not None,
@@ -109,9 +111,11 @@ def card(name: str, model: Model, seen: Seen, now: float) -> Card:
         challengers=tuple(
             page_plots.challenger_of(facts, seen, model, styles) for facts in page_plots.comparisons_of(seen)
         ),
+        learners=page_learners.standings(seen, model, now),
+        delays=page_learners.delays_of(seen, model),
         decisions=seen.decisions,
         drift=page_plots.drift_of(seen, model),
-        health=tuple(_health(seen)),
+        health=tuple(_health(seen, model)),
         processes=tuple(Process(facts, now - facts.at > STALE_S) for facts in seen.serving),
         question=_question(model),
         answer=_label(model, seen),
@@ -146,8 +150,9 @@ def _learning(version: int, seen: Seen) -> str:
     learners = {} if seen.learn is None else seen.learn.learners
     for facts in learners.values():
         if facts.version == version:
-            return "benched" if facts.benched else f"learning, revision {page_words.count(facts.revision)}"
-    return "frozen"
+            revision = seen.releases[version].revision if version in seen.releases else facts.revision
+            return f"{', '.join(page_learners.states_of(facts))}, revision {page_words.count(revision)}"
+    return "learns no more"
 
 
 def _figures(seen: Seen, model: Model, window: int) -> Iterable[Figure]:
@@ -173,7 +178,7 @@ def _quality(facts: VersionFacts, model: Model, window: int) -> Figure:
     return Figure(page_words.number(facts.loss), f"mean absolute error on {page_words.count(facts.n)} labelled", note)
 
 
-def _alerts(seen: Seen, now: float) -> Iterable[Alert]:
+def _alerts(name: str, model: Model, seen: Seen, now: float) -> Iterable[Alert]:
     yield from _silences(seen, now)
     for facts in seen.serving:
         if now - facts.at > STALE_S:
@@ -185,9 +190,10 @@ def _alerts(seen: Seen, now: float) -> Iterable[Alert]:
             yield Alert(f"{facts.address} gave {lost} answers that could not be logged; no label can refer to them.")
     for version, reason in (seen.shadow.refused if seen.shadow else {}).items():
         yield Alert(f"The shadow scorer refused version {version}: {reason}")
-    for name, learner in (seen.learn.learners if seen.learn else {}).items():
-        if learner.benched:
-            yield Alert(f"{name} no longer learns: {learner.benched}")
+    for text in page_learners.warnings(name, model, seen, now):
+        yield Alert(text)
+    for text in page_learners.notes(name, seen, now):
+        yield Alert(text, is_warning=False)
     if seen.unreadable:
         yield Alert(
             f"Published by another version of Tiltyard, and not understood: {page_words.listed(seen.unreadable)}."
@@ -205,7 +211,7 @@ def _silences(seen: Seen, now: float) -> Iterable[Alert]:
         yield Alert(f"The shadow scorer has been silent for {silence}. Questions are kept, and scored when it is back.")
 
 
-def _health(seen: Seen) -> Iterable[Figure]:
+def _health(seen: Seen, model: Model) -> Iterable[Figure]:
     learn, dead = seen.learn, sum(seen.dead.values())
     yield Figure(page_words.count(_shadow_lag(seen)), "questions ahead of the shadow scorer")
     if learn is not None:
@@ -218,6 +224,10 @@ def _health(seen: Seen) -> Iterable[Figure]:
         yield Figure(page_words.count(learn.corrections), "corrections", "the newest label wins")
         yield Figure(page_words.count(learn.duplicates), "duplicates", "counted once")
         yield Figure(page_words.count(learn.orphans), "orphans", "their prediction is unknown")
+        if learn.timed_out or model.labels.on_timeout == "negative":
+            yield Figure(page_words.count(learn.timed_out), "timed out", f"learned as {model.label.classes[0]}")
+        yield Figure(page_words.count(learn.examples), "in the journal", page_words.size(learn.journal_bytes))
+        yield Figure(page_words.count(learn.amendments), "amended there", "relearned where they were learned")
     told = ", ".join(f"{page_words.count(n)} {source}" for source, n in seen.dead.items() if n)
     yield Figure(page_words.count(dead), "dead letters", told or "every entry could be read")
 

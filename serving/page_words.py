@@ -4,6 +4,8 @@ import math
 from collections.abc import Sequence
 from datetime import datetime
 
+from markupsafe import Markup, escape
+
 from contracts.config import Model
 from contracts.events import Decision
 from contracts.facts import ComparisonFacts
@@ -23,6 +25,12 @@ _KINDS = {
     "refused": "Refused",
     "retrained": "Retrained",
     "drift": "Drift",
+    "corrected": "Corrected",
+    "erased": "Erased",
+    "frozen": "Frozen",
+    "unfrozen": "Unfrozen",
+    "accepted": "Accepted",
+    "pardoned": "Pardoned",
 }
 _VERDICTS = {
     "collecting": "collecting",
@@ -65,6 +73,14 @@ def duration(span_s: float) -> str:
         if span_s >= 2 * length:
             return f"{span_s / length:.0f} {unit}"
     return f"{span_s:.3g} s" if span_s < 10 else f"{span_s:.0f} s"
+
+
+def size(bytes_: float) -> str:
+    """ "512 B", "4.1 kB", "1.23 MB", "10 GB"."""
+    for unit, length in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if bytes_ >= length:
+            return f"{bytes_ / length:.3g} {unit}"
+    return f"{bytes_:.0f} B"
 
 
 def points(share: float) -> str:
@@ -226,6 +242,16 @@ def next_step(seen: Seen, model: Model) -> str:
     return (
         f"The first learner to have learned {count(wanted)} labels takes over; "
         f"{first} has learned {count(learners[first].learned)}."
+    )
+
+
+def commands(text: str) -> Markup:
+    """Text in which what stands between backticks is something to type."""
+    parts = text.split("`")
+    if len(parts) % 2 == 0:
+        return escape(text)
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if i % 2 else escape(part) for i, part in enumerate(parts)
     )
 
 

@@ -44,6 +44,7 @@ NAMES = {1: "linear", 2: "tree", 3: "boosting", 4: "boosting"}
 KINDS: dict[str, Any] = {"linear": "online", "tree": "online", "boosting": "batch"}
 SPAN_S = 900.0
 ASKED = 9_000
+STEPS = (2, 0, 3, 9, 21, 40, 66, 90, 120, 141, 150, 121, 88, 60, 41, 25, 12, 7, 3, 1)
 Scores = dict[int, tuple[float, ...]]
 
 
@@ -54,7 +55,8 @@ def configuration(text: str = TOML) -> Config:
 def play(client: redis.Redis) -> LearnFacts:
     """Publishes the story of `phishing`: prior, bootstrap, a promotion, a new challenger. Returns the learn fact."""
     facts, board, lines = _story()
-    facts = msgspec.structs.replace(facts, at=time.time())
+    learners = {name: msgspec.structs.replace(one, at=time.time()) for name, one in facts.learners.items()}
+    facts = msgspec.structs.replace(facts, at=time.time(), learners=learners)
     for line in lines:
         Streams(client, "phishing").mirror(line)
     _publish(client, facts, board)
@@ -75,7 +77,22 @@ def _story() -> tuple[LearnFacts, Board, list[Decision]]:
         scores: Scores = {version: _scores(dice, version, i, label) for version in board.versions}
         record.add(Matured(i, at, board.champion or 0, scores, float(label), covered=True))
     names = NAMES | {0: "prior"}
-    learner = LearnerFacts(learned=asked - 20, last_feedback_id="0-0", state_hash="a", revision=8_950)
+    learner = LearnerFacts(
+        at=now,
+        learned=asked - 60,
+        last_feedback_id="0-0",
+        state_hash="0f3a9c52d1e7" + 52 * "0",
+        hashed_at=asked - 100,
+        position=asked - 56,
+        amendments=16,
+        revision=8_950,
+        checkpoint_bytes=4_310,
+        checkpoint_s=0.0123,
+        publish_s=0.0081,
+        memory_mb=213.4,
+        snapshots=9,
+        snapshot_bytes=38_790,
+    )
     facts = LearnFacts(
         at=now,
         last_feedback_id=f"{int(now * 1000)}-0",
@@ -90,10 +107,16 @@ def _story() -> tuple[LearnFacts, Board, list[Decision]]:
         matured=asked - 233,
         dead_letters=1,
         loss="zero_one",
+        examples=asked - 48,
+        amendments=17,
+        journal_bytes=1_234_567,
         delay_s=(3.21, 5.5, 9.75),
+        delays=tuple((0.5 * 1.18**i, 0.5 * 1.18 ** (i + 1), n) for i, n in enumerate(STEPS)),
         learners={
             "linear": msgspec.structs.replace(learner, version=1),
-            "tree": msgspec.structs.replace(learner, version=2),
+            "tree": msgspec.structs.replace(
+                learner, version=2, position=asked - 648, checkpoint_bytes=3_456_000, memory_mb=391.0
+            ),
         },
         versions=record.version_facts(names),
         comparisons=record.comparison_facts(board.challengers, names, now),
@@ -172,7 +195,7 @@ def _publish(client: redis.Redis, facts: LearnFacts, board: Board) -> None:
     streams, releases = Streams(client, "phishing"), Releases(client, "phishing")
     releases.set_board(board)
     for version, learner in NAMES.items():
-        publish_release(client, version, learner, 8_950 if KINDS[learner] == "online" else 0)
+        publish_release(client, version, learner, 8_950 if KINDS[learner] == "online" else 0, now - 4)
     append(streams, ASKED)
     streams.set_fact("learn", facts)
     streams.set_fact("shadow", ShadowFacts(at=now, position=streams.last_id("predictions"), scored=ASKED, versions={}))
@@ -182,7 +205,7 @@ def _publish(client: redis.Redis, facts: LearnFacts, board: Board) -> None:
     streams.bury("feedback", "1-1", {b"e": b"x"}, "is no Feedback")
 
 
-def publish_release(client: redis.Redis, version: int, learner: str, revision: int) -> None:
+def publish_release(client: redis.Redis, version: int, learner: str, revision: int, at: float = 0.0) -> None:
     manifest = Manifest(
         model="phishing",
         version=version,
@@ -191,7 +214,7 @@ def publish_release(client: redis.Redis, version: int, learner: str, revision: i
         revision=revision,
         schema="",
         onnx_sha256="",
-        created_at=0.0,
+        created_at=at,
     )
     Releases(client, "phishing").publish(Release(manifest, b""))
 

@@ -76,6 +76,98 @@ def test_every_figure_on_the_page_equals_the_facts(address: str, client: redis.R
     assert "9,000 questions asked 8,960 labels came back" in told
 
 
+def test_every_learner_is_shown_as_it_says_of_itself(address: str, client: redis.Redis) -> None:
+    """What it has learned, how far it is behind the journal, what is public, and what that costs."""
+    facts = scene.play(client)
+    told = words(get(address)[1])
+    behind = {name: facts.examples - one.position for name, one in facts.learners.items()}
+    assert behind == {"linear": 8, "tree": 600}
+    for name, one in facts.learners.items():
+        standing = rf"{name} v{one.version} learning {one.learned:,} {behind[name]:,} revision 8,950 \d+ s ago"
+        assert re.search(standing, told)
+    assert "linear 4.31 kB in 12 ms 8 ms 213 of 2,048 MiB 9, 38.8 kB 16 of 17" in told
+    assert "tree 3.46 MB in 12 ms 8 ms 391 of 2,048 MiB 9, 38.8 kB 16 of 17" in told
+    assert "State hashes: linear 0f3a9c52d1e7 at 8,900 labels;" in told
+    assert "in the journal 1.23 MB 8,952" in told
+    assert "amended there relearned where they were learned 17" in told
+    assert "Half come within 3.21 s, 90 % within 5.5 s, 99 % within 9.75 s, of the newest 1,000." in told
+
+
+def trouble(client: redis.Redis, facts: LearnFacts, **changes: Any) -> None:
+    """`linear` says something else of itself."""
+    learners = facts.learners | {"linear": msgspec.structs.replace(facts.learners["linear"], **changes)}
+    Streams(client, "phishing").set_fact("learn", msgspec.structs.replace(facts, learners=learners))
+
+
+def test_a_benched_learner_is_a_warning_that_says_how_it_ends(address: str, client: redis.Redis) -> None:
+    """With the reason, and the command to type."""
+    trouble(client, scene.play(client), benched="ArithmeticError: cannot learn 13 (at the label of prediction 5-0)")
+    page = get(address)[1]
+    assert page.count('class="alert warning"') == 1
+    assert "<code>tiltyard pardon phishing linear</code>" in page
+    told = words(page)
+    assert "linear no longer learns: ArithmeticError: cannot learn 13 (at the label of prediction 5-0)." in told
+    assert "linear v1 benched 8,940" in told
+    assert "benched, revision 8,950" in told
+
+
+def test_a_held_revision_is_a_warning_that_says_how_it_ends(address: str, client: redis.Redis) -> None:
+    """Since when, why, and the command that publishes it."""
+    now = time.time()
+    held = "its answers moved by 0.71; publish it all the same with `tiltyard accept phishing linear`"
+    trouble(client, scene.play(client), held=held, held_since=now)
+    page = get(address)[1]
+    assert page.count('class="alert warning"') == 1
+    assert "<code>tiltyard accept phishing linear</code>" in page
+    since = time.strftime("%H:%M", time.localtime(now))
+    assert f"The newest revision of linear is held since {since}: its answers moved by 0.71;" in words(page)
+
+
+def test_a_frozen_learner_is_told_with_who_and_why(address: str, client: redis.Redis) -> None:
+    """As a note and no warning: somebody chose it."""
+    trouble(client, scene.play(client), frozen=True)
+    at = time.time()
+    lines, reason = Lines("phishing", client, seq=60), "linear: nothing is published until it is unfrozen. An audit."
+    lines.write(at, "frozen", 1, reason, numbers={"learners": ["linear"]}, cause="ada")
+    page = get(address)[1]
+    assert 'class="alert warning"' not in page
+    assert "<code>tiltyard unfreeze phishing</code>" in page
+    told, clock = words(page), time.strftime("%H:%M", time.localtime(at))
+    assert f"Frozen: linear, since {clock} by ada: An audit. Learning goes on, nothing is published." in told
+    assert "linear v1 frozen 8,940" in told
+
+
+def test_learners_in_need_are_told_before_they_stop(address: str, client: redis.Redis) -> None:
+    """Memory that is nearly full, a process that is silent, and corrections that are being relearned."""
+    facts = scene.play(client)
+    rebuilding = "3 corrections: 12,400 examples learned anew"
+    trouble(client, facts, memory_mb=1_900.0, at=facts.at - 60, rebuilding=rebuilding)
+    told = words(get(address)[1])
+    assert "linear has 1,900 of 2,048 MiB of memory in use; beyond memory_mb it is benched." in told
+    assert "linear has been silent for 60 s. Labels are kept, and learned when it is back." in told
+    assert f"linear v1 learning {rebuilding} 8,940" in told
+
+
+def test_a_learner_that_has_published_nothing_says_when_it_will(address: str, client: redis.Redis) -> None:
+    """Or that its version is retired."""
+    facts = scene.play(client)
+    trouble(client, facts, version=None)
+    assert "nothing yet from 200 labels on" in words(get(address)[1])
+    trouble(client, facts, version=7)
+    time.sleep(0.6)
+    assert "nothing more version 7 is retired" in words(get(address)[1])
+
+
+def test_negatives_of_a_time_out_are_counted_with_what_they_were_learned_as(
+    redis_url: str, client: redis.Redis
+) -> None:
+    """Where that is the rule."""
+    facts = scene.play(client)
+    Streams(client, "phishing").set_fact("learn", msgspec.structs.replace(facts, timed_out=321))
+    with serving(redis_url, parse(f'{scene.TOML}labels.on_timeout = "negative"')) as address:
+        assert "timed out learned as legitimate 321" in words(get(address)[1])
+
+
 def test_decisions_and_drift_are_told_with_their_reasons(address: str, client: redis.Redis) -> None:
     """Newest first, and the report is linked."""
     scene.play(client)

@@ -51,9 +51,9 @@ def facts(client: redis.Redis) -> LearnFacts:
     return scene.play(client)
 
 
-@pytest.fixture(params=[1280, PHONE])
+@pytest.fixture(params=[1280, 900, PHONE])
 def page(browser: Browser, address: str, facts: LearnFacts, request: pytest.FixtureRequest) -> Iterator[Page]:
-    """The page open in a wide window, then in a phone's; fails where the browser complained or asked elsewhere."""
+    """The page open in a wide, a middling and a phone's window; fails where the browser complained or asked elsewhere."""
     context = browser.new_context(viewport={"width": request.param, "height": 844})
     opened, complaints, asked = context.new_page(), list[str](), list[str]()
     opened.on("console", lambda message: complaints.append(message.text))
@@ -78,6 +78,32 @@ def test_figures_on_the_screen_equal_the_facts(page: Page, facts: LearnFacts) ->
         told = page.locator(".challenger").filter(has_text=f"v{one.challenger} {one.learner}").inner_text()
         assert one.reason in told
         assert f"{one.wins:,} times, the champion {one.losses:,}." in told
+
+
+def test_learners_on_the_screen_equal_the_facts(page: Page, facts: LearnFacts) -> None:
+    """What each has learned, how far it is behind, and, once opened, what it costs."""
+    page.locator("summary", has_text="What learning costs").click()
+    standings, costs = page.locator(".learners .standings").first, page.locator(".learners .costs")
+    for name, one in facts.learners.items():
+        told = standings.locator("tbody tr").filter(has_text=name).inner_text()
+        assert f"{one.learned:,}" in told
+        assert f"{facts.examples - one.position:,}" in told
+        assert "revision 8,950" in told
+        cost = costs.locator("tbody tr").filter(has_text=name).inner_text()
+        assert f"{one.memory_mb:,.0f} of 2,048 MiB" in cost
+        assert f"{one.amendments} of {facts.amendments}" in cost
+
+
+def test_the_bars_of_the_delays_are_as_high_as_the_facts_say(page: Page, facts: LearnFacts) -> None:
+    """Measured on the screen: the highest is the most common delay, half as many labels are half as high."""
+    bars = page.locator(".delays .bar")
+    counts = [labels for _, _, labels in facts.delays if labels]
+    boxes = [bars.nth(i).bounding_box() for i in range(bars.count())]
+    heights = [box["height"] for box in boxes if box is not None]
+    assert len(heights) == len(counts)
+    for labels, height in zip(counts, heights, strict=True):
+        if labels >= 20:  # a lone label is drawn one pixel high, so that it can be seen
+            assert height / max(heights) == pytest.approx(labels / max(counts), abs=0.02)
 
 
 def test_nothing_is_wider_than_the_window(page: Page) -> None:
@@ -138,6 +164,26 @@ def test_a_redis_that_went_away_is_announced(page: Page, client: redis.Redis) ->
     alert.wait_for(state="detached", timeout=10_000)
 
 
+@pytest.mark.parametrize("page", [900, PHONE], indirect=True)
+def test_what_a_learner_needs_is_seen_at_once(page: Page, client: redis.Redis, facts: LearnFacts) -> None:
+    """Warnings stand above every chart, fit the window, and come without a reload."""
+    reason = "ValueError: " + 40 * "unbroken" + " (at the label of prediction 1763800000000-0)"
+    held = "its answers moved by 0.71; publish it all the same with `tiltyard accept phishing tree`"
+    learners = {
+        "linear": msgspec.structs.replace(facts.learners["linear"], benched=reason),
+        "tree": msgspec.structs.replace(facts.learners["tree"], held=held, rebuilding="17 corrections: 9 examples"),
+    }
+    Streams(client, "phishing").set_fact("learn", msgspec.structs.replace(facts, learners=learners))
+    page.get_by_text("tiltyard pardon phishing linear").wait_for(timeout=6_000)
+    assert page.locator(".alert.warning").count() == 2
+    last, chart = page.locator(".alert.warning").last.bounding_box(), page.locator(".loss").bounding_box()
+    assert last is not None
+    assert chart is not None
+    assert last["y"] < chart["y"]
+    width, window = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
+    assert width <= window
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_page_reads_without_a_script(browser: Browser, address: str, facts: LearnFacts, scheme: str) -> None:
     """Everything is in the first answer, and text stands out from its ground in both schemes."""
@@ -150,7 +196,7 @@ def test_the_page_reads_without_a_script(browser: Browser, address: str, facts: 
     scripted = browser.new_context(color_scheme="light" if scheme == "light" else "dark")
     opened = scripted.new_page()
     opened.goto(address)
-    for part in ("h2", ".why", ".caption", ".reason", ".verdict"):
+    for part in ("h2", ".why", ".caption", ".reason", ".verdict", ".standing", ".standings .note"):
         assert contrast(opened, part) >= 4.5
     scripted.close()
 

@@ -92,3 +92,17 @@ def test_a_smoothed_curve_weighs_stretches_by_their_labels() -> None:
     assert means == pytest.approx((80 / 400, 30 / 400, 70 / 500))
     assert smoothed(curve[:1], 400) == [(1.0, 0.5)]
     assert smoothed([], 400) == []
+
+
+@given(st.floats(0.001, 1e6), st.floats(1.2, 1e6), st.lists(st.integers(0, 1_000), min_size=1, max_size=20))
+def test_a_histogram_draws_every_step_and_its_marks_inside(shortest: float, ratio: float, counts: list[int]) -> None:
+    """Whatever the delays: each step with labels is a bar, at least two durations are named, nothing sticks out."""
+    edges = [shortest * ratio ** (i / len(counts)) for i in range(len(counts) + 1)]
+    steps = [(a, b, n) for (a, b), n in zip(itertools.pairwise(edges), counts, strict=True)]
+    marks = ((shortest, "half"), (edges[-1] * 1.01, "99 %"))
+    drawn = ElementTree.fromstring(charts.histogram(steps, marks, lambda at: f"{at:g} s", "Delays", FRAME))
+    paths = [(part.get("class"), part.get("d") or "") for part in drawn.iter("path")]
+    assert sum(kind == "bar" for kind, _ in paths) == sum(n > 0 for n in counts)
+    assert sum(kind == "tick" for kind, _ in paths) >= 2
+    for _, path in paths:
+        assert all(-0.5 <= float(at) <= FRAME.width for at in re.findall(r"[MH](-?[\d.]+)", path))
