@@ -24,6 +24,7 @@ from contracts.config import parse
 from contracts.events import Feedback, Prediction, Shadow
 from contracts.releases import Board
 from contracts.settings import Settings
+from flows.aside import collect_garbage_seldom
 from flows.learning import Loop
 from flows.place import Place, open_place
 from flows.trainer import Trainer
@@ -122,6 +123,7 @@ def _whole(folder: Path, url: str, algorithm: str) -> tuple[float, float]:
 
 
 def _join(folder: Path, url: str, algorithm: str, ready: Any, over: Any) -> None:
+    collect_garbage_seldom()
     loop = Loop(_place(folder, streams.connect(url), algorithm, WIDTH))
     ready.wait()
     while loop.state.counts.feedback < LABELS:
@@ -132,6 +134,7 @@ def _join(folder: Path, url: str, algorithm: str, ready: Any, over: Any) -> None
 
 
 def _train(folder: Path, url: str, algorithm: str, ready: Any, over: Any) -> None:
+    collect_garbage_seldom()
     trainer = Trainer(_place(folder, streams.connect(url), algorithm, WIDTH), "one")
     ready.wait()
     while trainer.state.position < LABELS:

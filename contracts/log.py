@@ -8,11 +8,11 @@
 Rows carry the stream offset of their entry (`contracts.events.offset`); what is not beyond the last one is not written.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,7 @@ from contracts import events, tables
 from contracts.events import Feedback, Prediction, Shadow
 from contracts.rows import fitting, label_rows, prediction_rows
 from contracts.schema import Schema, Value
+from contracts.votes import Rule, Votes
 
 Table = Literal["predictions", "labels", "ledger"]
 
@@ -103,19 +104,31 @@ class Log:
         found = self._tables[table].read()
         return pa.table({"offset": pa.array([], pa.int64())}) if found is None else found[1].sort_by("offset")
 
-    def examples(self, last: int | None = None, since: int = -1, until: int | None = None) -> Examples:
-        """Labelled predictions with offset above `since` and up to `until`; the newest `last` of them."""
+    def examples(
+        self,
+        last: int | None = None,
+        since: int = -1,
+        until: int | None = None,
+        rule: Rule = "latest",
+        negative_before: int = -1,
+    ) -> Examples:
+        """Labelled predictions with offset above `since` and up to `until`; the newest `last` of them.
+
+        Several labels for one count by the rule. Below the offset `negative_before`, a prediction without a label is
+        one of the first class.
+        """
         labels = self._tables["labels"].read(["offset", "prediction_offset", "label"])
         predictions = self._tables["predictions"].read(filters=[("offset", ">", since)])
         if predictions is None or labels is None:
             return Examples([], [], [], [], [], {})
-        newest, table = _newest_labels(labels[1]), predictions[1]
+        given, table = self._labels_by(rule, labels[1]), predictions[1]
         if until is not None:
             table = table.filter(pc.less_equal(table["offset"], until))
-        table = table.filter(pc.is_in(table["offset"], pa.array(list(newest), pa.int64()))).sort_by("offset")
+        is_labelled = pc.is_in(table["offset"], pa.array(list(given), pa.int64()))
+        table = table.filter(pc.or_(is_labelled, pc.less(table["offset"], negative_before))).sort_by("offset")
         if last is not None and table.num_rows > last:
             table = table.slice(table.num_rows - last)
-        return self._examples(table, newest, {"predictions": predictions[0], "labels": labels[0]})
+        return self._examples(table, given, {"predictions": predictions[0], "labels": labels[0]})
 
     def offsets(self) -> npt.NDArray[np.int64]:
         """Offsets of all logged predictions, ascending: int64[n]."""
@@ -154,7 +167,22 @@ class Log:
         labels = self._tables["labels"].erase("prediction_offset", prediction_offsets)
         return Erased(self._tables["predictions"].erase("offset", prediction_offsets), labels)
 
-    def _examples(self, table: pa.Table, newest: dict[int, str], versions: dict[str, int]) -> Examples:
+    def _labels_by(self, rule: Rule, labels: pa.Table) -> dict[int, str | float]:
+        """The label that counts, by prediction offset."""
+        table = labels.sort_by("offset")
+        number: Callable[[Any], str | float] = float if self.schema.label.is_regression else str
+        cells = zip(table["prediction_offset"].to_pylist(), map(number, table["label"].to_pylist()), strict=True)
+        if rule == "latest":
+            return dict(cells)
+        votes: dict[int, Votes] = {}
+        for at, label in cells:
+            if (known := votes.get(at)) is None:
+                votes[at] = Votes.of(label)
+            else:
+                known.add(label)
+        return {at: one.label(rule) for at, one in votes.items()}
+
+    def _examples(self, table: pa.Table, given: dict[int, str | float], versions: dict[str, int]) -> Examples:
         columns = [table.column(f"x_{name}").to_pylist() for name in self.schema.names]
         offsets = table.column("offset").to_pylist()
         answered_by = table.column("version").to_pylist()
@@ -163,12 +191,6 @@ class Log:
             {version: tuple(mine), **{s["version"]: tuple(s["scores"]) for s in shadows}}
             for version, mine, shadows in zip(answered_by, own, others, strict=True)
         ]
-        number = float if self.schema.label.is_regression else str
-        labels = [number(newest[at]) for at in offsets]
+        negative = next(iter(self.schema.label.class_texts), "")
+        labels = [given.get(at, negative) for at in offsets]
         return Examples(list(zip(*columns, strict=True)), labels, offsets, answered_by, scores, versions)
-
-
-def _newest_labels(labels: pa.Table) -> dict[int, str]:
-    """Newest label by prediction offset."""
-    table = labels.sort_by("offset")
-    return dict(zip(table["prediction_offset"].to_pylist(), table["label"].to_pylist(), strict=True))

@@ -11,6 +11,7 @@ import redis
 
 from contracts import events
 from contracts.events import DeadLetter, Decision, Feedback, Prediction, Shadow
+from contracts.votes import Rule
 
 Source = Literal["predictions", "shadows", "feedback"]
 Fact = TypeVar("Fact", bound=msgspec.Struct)
@@ -65,13 +66,18 @@ def key(model: str, name: str) -> str:
     return f"tiltyard:{{{model}}}:{name}"
 
 
-def feedback_call(model: str, feedback: Feedback, horizon_s: float) -> tuple[list[str], list[str | bytes]]:
-    """KEYS and ARGV of `ADD_FEEDBACK`. Raises ValueError when the prediction id has not an id's form."""
+def feedback_call(
+    model: str, feedback: Feedback, horizon_s: float, rule: Rule = "latest"
+) -> tuple[list[str], list[str | bytes]]:
+    """KEYS and ARGV of `ADD_FEEDBACK`. Raises ValueError when the prediction id has not an id's form.
+
+    Where labels are votes (`majority`, `mean`), the same label from somebody else is no repetition.
+    """
     keys = [key(model, "predictions"), key(model, "feedback"), key(model, label_bucket(feedback.prediction_id))]
     kept_ms = int(horizon_s * 1000) + _LABEL_BUCKET_MS
     arguments: list[str | bytes] = [
         feedback.prediction_id,
-        str(feedback.label),
+        f"{feedback.label} {feedback.reporter or ''}" if rule in ("majority", "mean") else str(feedback.label),
         events.encode(feedback),
         str(kept_ms),
         str(MOST_LABELS),
@@ -99,12 +105,12 @@ class Streams:
         source = "predictions" if isinstance(event, Prediction) else "feedback"
         return _text(self.client.xadd(self.key(source), {events.FIELD: events.encode(event)}))
 
-    def add_feedback(self, feedback: Feedback, horizon_s: float) -> tuple[str, str]:
+    def add_feedback(self, feedback: Feedback, horizon_s: float, rule: Rule = "latest") -> tuple[str, str]:
         """(accepted | duplicate | correction | unknown | limited, feedback id).
 
         `limited`: the prediction has had `MOST_LABELS` labels; nothing was appended, and the id is the newest one's.
         """
-        keys, arguments = feedback_call(self.model, feedback, horizon_s)
+        keys, arguments = feedback_call(self.model, feedback, horizon_s, rule)
         status, id_ = cast(list[bytes], self.client.eval(ADD_FEEDBACK, len(keys), *keys, *arguments))
         return status.decode(), id_.decode()
 

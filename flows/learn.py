@@ -13,7 +13,7 @@ from prefect import flow
 from contracts.facts import ComparisonFacts
 from contracts.lease import LeaseTaken, held
 from flows import deployments
-from flows.aside import die_with_parent
+from flows.aside import collect_garbage_seldom, die_with_parent
 from flows.bootstrap import open_with_prior
 from flows.learning import Loop
 from flows.place import Place, place_named
@@ -34,6 +34,7 @@ def learn(model: str) -> str:
         model: name of a table [models.NAME] in tiltyard.toml.
     """
     die_with_parent(os.getppid(), signal.SIGTERM)  # its runner's: no orphan keeps the lease
+    collect_garbage_seldom()
     place = place_named(model)
     try:
         run(place, lambda decisions: deployments.ask("promote", model))

@@ -17,7 +17,7 @@ from contracts.journal import Journal
 from contracts.lease import LeaseTaken
 from contracts.releases import Board
 from contracts.streams import Entry, Fields
-from flows import checkpoint
+from flows import checkpoint, erasing
 from flows.joining import Join
 from flows.logbook import Logbook
 from flows.place import Place
@@ -169,6 +169,7 @@ class Loop:
             else:
                 self._show()
             self._tell_restated(now)
+            self._erase()
         if now >= self.write_at:
             self.logbook.write(self.saved_id, self._server_now())
             cost_s = time.monotonic() - now
@@ -195,6 +196,20 @@ class Loop:
             return  # the next look tries again
         self.restated_at = now
         self.state.restated = Restated()
+
+    def _erase(self) -> None:
+        """Erases what was asked to be; what waits to mature is joined anew, from streams that no longer have it."""
+        found = erasing.next_request(self.place)
+        if found is None:
+            return
+        id_, request = found
+        self.save()
+        outcome = erasing.erase(self.place, self.journal, self.state, id_, request)
+        for _ in range(2):  # the checkpoint before this one is kept too
+            self.renew()
+            checkpoint.save(self.place.checkpoint_folder, self.state)
+        self.join = Join(self.place, self.state)
+        erasing.tell(self.place, id_, request, outcome)
 
     def _trim(self) -> None:
         """Drops from the streams what is durable, passed by every reader, and beyond the label horizon."""

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import redis
 
-from contracts import config, settings, streams
+from contracts import config, events, settings, streams
 from contracts.config import Config, Model
 from contracts.facts import LearnFacts
-from contracts.log import Log
+from contracts.log import Examples, Log
 from contracts.releases import Releases
 from contracts.schema import Schema
 from contracts.settings import Settings
@@ -41,6 +41,12 @@ class Place:
     @property
     def journal_folder(self) -> Path:
         return self.settings.journal_folder / self.name
+
+    def examples(self, last: int, now: float) -> Examples:
+        """The newest labelled predictions of the log, with the labels that count by the configuration."""
+        labels, maturity_s = self.model.labels, config.seconds(self.model.gate.maturity)
+        timed_out = events.span(now - maturity_s) if labels.on_timeout == "negative" else -1
+        return self.log.examples(last, rule=labels.combine, negative_before=timed_out)
 
     def learn_facts(self) -> LearnFacts | None:
         """What the learn loop made known last, or None before its first checkpoint."""

@@ -58,6 +58,10 @@ class Publisher:
     _since: str | None = None
     _anchor: list[journal.Example] = field(default_factory=list)
 
+    def forget(self) -> None:
+        """Looks the rows of the anchor up again: some were erased."""
+        self._anchor = []
+
     def is_due(self, state: TrainState) -> bool:
         """Whether there is something new for those who serve or shadow this version."""
         if state.version is None or state.learner.learned == state.published_learned:
@@ -112,15 +116,18 @@ class Publisher:
             f"{self.place.name} {self.name}`, or wait: after {rules.hold} it is"
         )
 
-    def _release(self, state: TrainState, rows: Rows, through: str) -> Release:
-        """This state of a learner as a release. Raises NotExportable or LearnerFailed."""
+    def _release(self, state: TrainState, rows: Rows, through: str, stands_alone: bool = False) -> Release:
+        """This state of a learner as a release; one that `stands_alone` has a graph with its own weights.
+
+        Raises NotExportable or LearnerFailed.
+        """
         learner = state.learner
         version = UNREGISTERED if state.version is None else state.version
         if self._since is None:
             known = self.place.releases.manifest(version)
             self._since = known.since if known else self.place.streams.last_id("predictions")
-        self.exported = export.revision(learner.model, self.place.schema, self.exported)
-        packed = weights.pack(self.exported.weights)
+        self.exported = export.revision(learner.model, self.place.schema, None if stands_alone else self.exported)
+        packed = b"" if stands_alone else weights.pack(self.exported.weights)
         manifest = Manifest(
             model=self.place.name,
             version=version,
@@ -144,11 +151,11 @@ class Publisher:
         try:
             state.revision = max(state.revision, learner.learned)
             self._since = self.place.streams.last_id("predictions")
-            release = self._release(state, rows, through)
+            release = self._release(state, rows, through, stands_alone=True)
             version = self.place.registry.register(
                 release.onnx,
                 release.manifest,
-                params={"algorithm": configured.algorithm, "seed": configured.seed, **configured.params},
+                params={"algorithm": configured.named, "seed": configured.seed, **configured.params},
                 metrics={"learned": float(learner.learned)},
                 estimator=learner,
                 key=f"online:{self.name}:{state.genesis}",

@@ -55,7 +55,7 @@ def fit_all(place: Place, only: str | None = None, window_rows: int | None = Non
     }
     if not wanted:
         return [f"No batch learner {'is configured' if only is None else f'is called {only}'}."]
-    examples = place.log.examples(last=window_rows or rules.window_rows)
+    examples = place.examples(window_rows or rules.window_rows, time.time())
     if len(examples) < rules.min_rows:
         return [f"{len(examples):,} labelled predictions in the log; {rules.min_rows:,} are needed (retrain.min_rows)."]
     return [_fit(place, name, learner, examples) for name, learner in wanted.items()]
@@ -93,7 +93,7 @@ def _enter(
     version = place.registry.register(
         onnx,
         manifest,
-        params={"algorithm": fitted.learner.algorithm, "seed": fitted.seed, **fitted.learner.params},
+        params={"algorithm": fitted.learner.named, "seed": fitted.seed, **fitted.learner.params},
         metrics={**fitted.metrics, "parity_max_abs_difference": checked.max_abs_difference},
         tags={**lineage, **window, "code": f"tiltyard {installed('tiltyard')}", "parity_rows": checked.rows},
         estimator=fitted.pipeline,

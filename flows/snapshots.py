@@ -5,6 +5,7 @@ corrected label is at most about twice as long as it must be.
 """
 
 import os
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,8 +60,42 @@ def keep(folder: Path, current: Path, budget_bytes: int) -> list[Snapshot]:
 
 def before(folder: Path, amendments: Sequence[Amendment]) -> Snapshot | None:
     """The newest state that none of the amendments would have changed, or None: then everything is learned anew."""
-    sound = [one for one in of(folder) if all(change.at > one.at for change in amendments[one.applied :])]
+    sound = [one for one in of(folder) if not _lacks(amendments[one.applied :], one.at)]
     return sound[-1] if sound else None
+
+
+def purge(folder: Path, kept: Path, amendments: Sequence[Amendment], is_benched: bool = False) -> bool:
+    """Removes stored states that no replay can start from any more, and files beside the current one that hold what
+    was erased; tells whether the current one holds nothing of it.
+
+    While it does, the one before it stays too, unless the learner is benched: then neither is to be trusted. Call it
+    while nothing is being learned anew.
+    """
+    sound = {one.path for one in of(kept) if not _lacks(amendments[one.applied :], one.at)}
+    for path in set(kept.glob("*.snapshot")) - sound:
+        path.unlink(missing_ok=True)
+    shutil.rmtree(folder / "rebuilt", ignore_errors=True)
+    if not is_benched and _holds_erased(folder / "current", amendments):
+        return False
+    for path in (folder / "current", folder / "previous", folder / "unfinished"):
+        if _holds_erased(path, amendments):
+            path.unlink()
+    return True
+
+
+def _lacks(amendments: Sequence[Amendment], at: int) -> bool:
+    return any(change.at <= at for change in amendments)
+
+
+def _holds_erased(path: Path, amendments: Sequence[Amendment]) -> bool:
+    """Whether a stored state has learned what was erased since; one that cannot be read may have."""
+    try:
+        facts = checkpoint.facts(path)
+    except FileNotFoundError:
+        return False
+    except checkpoint.CheckpointRefused:
+        return any(change.label is None for change in amendments)
+    return _lacks([change for change in amendments[facts["applied"] :] if change.label is None], facts["at"])
 
 
 def _least_missed(positions: list[int]) -> int:

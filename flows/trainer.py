@@ -16,16 +16,16 @@ from typing import Any
 
 import redis
 
+from contracts import journal
 from contracts.config import seconds
 from contracts.events import offset_id
 from contracts.facts import LearnerFacts
-from contracts.journal import Amendment, Amendments, Follower
-from contracts.schema import Value
+from contracts.journal import Amendment, Amendments, Example
 from flows import checkpoint, snapshots
 from flows.aside import Aside, AsideFailed, Inline
 from flows.place import Place
-from flows.publishing import Published, Publisher, Registered
-from flows.training import ExampleRefused, TrainState, replay
+from flows.publishing import Published, Publisher, Registered, Rows
+from flows.training import ExampleRefused, Source, TrainState, replay
 
 log = logging.getLogger(__name__)
 
@@ -66,11 +66,12 @@ class Trainer:
         self.benched = _text(self.folder / "benched")
         self.state = self._loaded()
         self.publisher = Publisher(place, name)
-        self.follower = Follower(place.journal_folder, self.state.position)
+        self.source = self._source()
         self._amendments = Amendments(place.journal_folder)
         self.amendments: list[Amendment] = []
         self.labels: dict[int, str | float | None] = {}
-        self.recent: deque[tuple[Value, ...]] = deque(maxlen=GOLDEN_ROWS)
+        self.purged = 0
+        self.recent: deque[Example] = deque(maxlen=GOLDEN_ROWS)
         self.held: str | None = None
         self.saved = Saved()
         self.hashed = (-1, "")
@@ -86,14 +87,16 @@ class Trainer:
         examples = []
         if self.benched is None:
             self._amend()
-            examples = self.follower.take()
+            examples = self.source.take()
         if examples:
             try:
                 self.state.learn(examples, self.labels)
             except ExampleRefused as error:
                 self._bench(str(error))
                 return 0
-            self.recent.extend(example.row for example in examples[-GOLDEN_ROWS:] if example.row is not None)
+            self.recent.extend(examples[-GOLDEN_ROWS:])
+        elif self.benched is not None:
+            self._forget_benched()
         self._do_what_is_due(time.monotonic())
         return len(examples)
 
@@ -111,7 +114,7 @@ class Trainer:
         if self.benched is None:
             self.state.save(self.folder)
         self._tell(0.0)
-        self.follower.close()
+        self.source.close()
         self._amendments.close()
 
     # Corrections
@@ -121,10 +124,34 @@ class Trainer:
         fresh = self._amendments.take()
         self.amendments += fresh
         self.labels.update((one.prediction, one.label) for one in fresh)
+        if any(one.label is None for one in fresh):
+            self._forget()
         if not self._lacking():
             self.state.applied = len(self.amendments)
         elif self._lacking_since is None and self._rebuilding is None:
             self._lacking_since = time.monotonic()
+
+    def _forget(self) -> None:
+        """Lets go of rows that were erased; what was published of them is published anew, whatever it had learned."""
+        self.recent = deque((one for one in self.recent if self._is_known(one)), GOLDEN_ROWS)
+        self.publisher.forget()
+        self.state.published_learned = -1
+
+    def _forget_benched(self) -> None:
+        """A benched learner learns nothing anew: stored states that hold what was erased go, the current one too."""
+        self.amendments += self._amendments.take()
+        if self.purged < len(self.amendments):
+            snapshots.purge(self.folder, self.kept, self.amendments, is_benched=True)
+            self.purged = len(self.amendments)
+
+    def _is_known(self, example: Example) -> bool:
+        """Whether it was not erased."""
+        return example.row is not None and self.labels.get(example.prediction, example.label) is not None
+
+    def _golden(self) -> Rows:
+        """The newest rows learned from; the journal's first ones in a process that has learned none yet."""
+        chosen = self.recent or journal.first(self.place.journal_folder, GOLDEN_ROWS)
+        return tuple(one.row for one in chosen if one.row is not None and self._is_known(one))
 
     def _lacking(self) -> list[Amendment]:
         """Amendments of examples that were learned without them."""
@@ -132,8 +159,10 @@ class Trainer:
 
     def _rebuild(self, now: float) -> None:
         """Starts one replay for the corrections of a while."""
+        if self._lacking_since is None or self._rebuilding is not None:
+            return
         due_s = seconds(self.place.model.labels.correct_every)
-        if self._lacking_since is None or self._rebuilding is not None or now - self._lacking_since < due_s:
+        if now - self._lacking_since < due_s and not any(one.label is None for one in self._lacking()):
             return
         self._lacking_since, amendments = None, list(self.amendments)
         self._rebuilding = self.start(lambda: self._replayed(amendments))
@@ -164,8 +193,8 @@ class Trainer:
             log.error("replay failed learner=%s reason=%s", self.name, error)
             return
         (self.folder / "progress").unlink(missing_ok=True)
-        self.follower.close()
-        self.follower = Follower(self.place.journal_folder, self.state.position)
+        self.source.close()
+        self.source = self._source()
         self._lacking_since = time.monotonic() if self._lacking() else None
         log.info("relearned learner=%s examples=%d amendments=%d", self.name, learned, self.state.applied)
 
@@ -195,28 +224,28 @@ class Trainer:
     def _save(self, now: float) -> None:
         """Stores and publishes, where something is new."""
         state = self.state
-        publishes = bool(self.recent) and self.publisher.is_due(state)
-        if publishes:
+        rows = self._golden() if self.publisher.is_due(state) else ()
+        if rows:
             state.revision = max(state.revision + 1, state.learner.learned)
         is_new = (state.position, state.applied, state.revision, state.version)
         if is_new == self._saved_as:
             self._save_at = now + self.save_every_s
             return
         self._saved_as, self._began = is_new, now
-        rows, through, hashes = tuple(self.recent), self._through(), now >= self._hash_at
+        through, hashes = self._through(), now >= self._hash_at
         cost_s = self.saved.checkpoint_s + self.saved.publish_s
         begin = Inline if cost_s < self.inline_s else self.start
-        self._saving = begin(lambda: self._store(rows if publishes else None, through, hashes))
+        self._saving = begin(lambda: self._store(rows, through, hashes))
         if begin is Inline:
             self._take_saved(self._saving)
 
-    def _store(self, rows: tuple[tuple[Value, ...], ...] | None, through: str, hashes: bool) -> Saved:
+    def _store(self, rows: Rows, through: str, hashes: bool) -> Saved:
         """Checkpoints, then publishes: what is public is never ahead of what is saved."""
         began = time.monotonic()
         size = self.state.save(self.folder)
         kept = snapshots.keep(self.kept, self.folder / "current", self.place.model.labels.snapshots_mb << 20)
         stored = time.monotonic()
-        published = None if rows is None else self.publisher.publish(self.state, rows, through)
+        published = self.publisher.publish(self.state, rows, through) if rows else None
         shown = time.monotonic()
         hashed = (self.state.learner.learned, self.state.learner.state_hash()) if hashes else None
         return Saved(
@@ -245,6 +274,13 @@ class Trainer:
             self.hashed, self._hash_at = saved.hashed, now + saved.hash_s / self.hash_share
         if saved.published is not None:
             self._take_published(saved.published)
+        if self.purged < len(self.amendments) and self._rebuilding is None:
+            self._purge()
+
+    def _purge(self) -> None:
+        """What is stored beside the newest state, and holds what was erased, goes."""
+        if snapshots.purge(self.folder, self.kept, self.amendments):
+            self.purged, self._tell_at = len(self.amendments), 0.0
 
     def _take_published(self, published: Published) -> None:
         state, self.held = self.state, published.held
@@ -269,7 +305,7 @@ class Trainer:
         if state.version is not None or self._registering is not None or not self._saved_as or now < self._register_at:
             return
         if state.learner.learned >= enough and not self.publisher.is_frozen():
-            rows, through = tuple(self.recent), self._through()
+            rows, through = self._golden(), self._through()
             # MLflow takes seconds.
             self._registering = self.start(lambda: self.publisher.register(state, rows, through))
 
@@ -297,6 +333,9 @@ class Trainer:
         for kept in snapshots.of(self.kept):
             kept.path.unlink()
         return fresh
+
+    def _source(self) -> Source:
+        return Source(self.place.journal_folder, self.state.position, self.state.learner.mini_batch)
 
     def _fresh(self) -> TrainState:
         return TrainState.fresh(self.place.model.learners[self.name], self.place.schema, self.name)
@@ -331,6 +370,7 @@ class Trainer:
             hashed_at=self.hashed[0],
             position=state.position,
             amendments=state.applied,
+            purged=self.purged,
             version=state.version,
             revision=state.revision,
             benched=self.benched,

@@ -19,7 +19,7 @@ from pathlib import Path
 import redis
 
 from contracts.config import ConfigError
-from flows.aside import die_with_parent
+from flows.aside import collect_garbage_seldom, die_with_parent
 from flows.place import Place, place_named
 from flows.trainer import Trainer
 
@@ -114,6 +114,7 @@ def main() -> None:
         sys.exit(str(error))
     from learners import online, zoo  # noqa: F401  # River, once for all of them
 
+    collect_garbage_seldom()
     _keep_running(model, list(place.model.learners_of("online")))
 
 

@@ -56,17 +56,33 @@ class TrainState:
         return cls(build_online(learner, schema, name), msgspec.json.encode(learner).decode())
 
     def learn(self, examples: Sequence[Example], labels: Labels) -> None:
-        """Goes through the examples at `position`. Raises ExampleRefused."""
-        learn_one, example = self.learner.learn_one, examples[0]
+        """Goes through the examples at `position`, whole blocks of them (`Source`). Raises ExampleRefused."""
+        learn_one, example, size = self.learner.learn_one, examples[0], self.learner.mini_batch
         try:
-            for example in examples:
-                label = labels.get(example.prediction, example.label) if labels else example.label
-                if example.row is not None and label is not None:
-                    learn_one(example.row, label)
+            if size is None:
+                for example in examples:
+                    label = labels.get(example.prediction, example.label) if labels else example.label
+                    if example.row is not None and label is not None:
+                        learn_one(example.row, label)
+            else:
+                for start in range(0, len(examples), size):
+                    example = examples[start]
+                    self._learn_block(examples[start : start + size], labels)
         except LearnerFailed as error:
             raise ExampleRefused(example, error.reason) from error
         self.position += len(examples)
-        self.at = example.at
+        self.at = examples[-1].at
+
+    def _learn_block(self, block: Sequence[Example], labels: Labels) -> None:
+        """Blocks lie where they lie in the journal, however many of their examples were erased."""
+        rows, targets = [], []
+        for example in block:
+            label = labels.get(example.prediction, example.label)
+            if example.row is not None and label is not None:
+                rows.append(example.row)
+                targets.append(label)
+        if rows:
+            self.learner.learn_many(rows, targets)
 
     def relearn(self, other: "TrainState") -> None:
         """Takes over what was learned elsewhere from the same journal."""
@@ -76,6 +92,29 @@ class TrainState:
     def save(self, folder: Path) -> int:
         """Returns the bytes written."""
         return checkpoint.save(folder, self, position=self.position, at=self.at, applied=self.applied)
+
+
+class Source:
+    """The journal from a position on, in whole blocks of so many examples."""
+
+    def __init__(self, journal: Path, position: int, block: int | None):
+        self._follower, self._block, self._rest = Follower(journal, position), block or 1, list[Example]()
+
+    def take(self) -> list[Example]:
+        """What has been appended since, up to the last whole block; empty at the end."""
+        taken = self._follower.take()
+        if self._block == 1:
+            return taken
+        self._rest += taken
+        while taken and len(self._rest) < self._block:
+            taken = self._follower.take()
+            self._rest += taken
+        whole = len(self._rest) // self._block * self._block
+        taken, self._rest = self._rest[:whole], self._rest[whole:]
+        return taken
+
+    def close(self) -> None:
+        self._follower.close()
 
 
 def replay(
@@ -94,8 +133,8 @@ def replay(
     start = snapshots.before(kept, amendments)
     state = fresh() if start is None else checkpoint.read(start.path)
     began = state.position
-    with contextlib.closing(Follower(journal, began)) as follower:
-        while examples := follower.take():
+    with contextlib.closing(Source(journal, began, state.learner.mini_batch)) as source:
+        while examples := source.take():
             state.learn(examples, labels)
             told(state.position - began)
     state.applied = len(amendments)

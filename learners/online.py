@@ -58,11 +58,12 @@ class OnlineLearner:
         self.learned += 1
 
     def learn_many(self, rows: Sequence[Sequence[Value]], labels: Sequence[str | float]) -> None:
-        """Learn exactly `mini_batch` rows in one step of River's learn_many. Raises LearnerFailed.
+        """Learn one block in one step of River's learn_many. Raises LearnerFailed.
 
-        Raises ValueError for another number of rows: a state must not depend on how many labels came at once.
+        A state must not depend on how many labels came at once: blocks have `mini_batch` rows, fewer only where some
+        were erased. Raises ValueError for more, or none.
         """
-        if len(rows) != self.mini_batch:
+        if self.mini_batch is None or not 0 < len(rows) <= self.mini_batch:
             raise ValueError(f"learner {self.name} learns {self.mini_batch} labels at a time, not {len(rows)}")
         try:
             self.model.learn_many(*_frame(self.schema, rows, labels))

@@ -29,7 +29,7 @@ class Loss(msgspec.Struct, frozen=True):
 
     def of(self, scores: Sequence[float], label: float) -> float:
         """The loss of one row of scores, in [0, range]. Raises ValueError on scores that are no answer."""
-        if not all(map(math.isfinite, scores)):
+        if not math.isfinite(sum(scores)) and not all(map(math.isfinite, scores)):
             raise ValueError(f"scores {list(scores)} are not finite")
         if self.name in ("absolute", "squared"):
             error = min(abs(scores[0] - label), self.clip)
@@ -39,7 +39,7 @@ class Loss(msgspec.Struct, frozen=True):
             raise ValueError(f"label {column} is not a column of {len(scores)} scores")
         if self.name == "zero_one":
             # The first of equal scores wins, as with argmax, which chooses the served label.
-            return float(max(range(len(scores)), key=scores.__getitem__) != column)
+            return float(scores.index(max(scores)) != column)
         if min(scores) < -ROUNDING or abs(sum(scores) - 1) > ROUNDING:
             raise ValueError(f"scores {list(scores)} are not probabilities")
         if self.name == "log":

@@ -4,6 +4,7 @@ A tenure is the reign of one champion. Only predictions that it answered, asked 
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from contracts.facts import ComparisonFacts, VersionFacts
@@ -90,7 +91,8 @@ class Record:
         for version, loss in losses.items():
             if (score := self.versions.get(version)) is None:
                 score = self.versions[version] = Score()
-            score.add(event.asked_at, loss, self._is_right(event, version))
+            is_right = not loss if self.loss_name == "zero_one" else self._is_right(event, version)
+            score.add(event.asked_at, loss, is_right)
         if not self._is_compared(event, losses):
             return
         assert self.champion is not None
@@ -135,17 +137,13 @@ class Record:
 
     def _losses(self, event: Matured) -> dict[int, float]:
         """Loss by version; scores that are no answer (not finite, no probabilities) have none."""
-        losses = {}
+        of, losses = _absolute if self.loss is None else self.loss.of, {}
         for version, scores in event.scores.items():
             try:
-                losses[version] = abs(scores[0] - event.label) if self.loss is None else self._loss(scores, event.label)
+                losses[version] = of(scores, event.label)
             except (ValueError, IndexError):
                 continue
-        return {version: loss for version, loss in losses.items() if math.isfinite(loss)}
-
-    def _loss(self, scores: tuple[float, ...], label: float) -> float:
-        assert self.loss is not None
-        return self.loss.of(scores, label)
+        return losses
 
     def _calibrate(self, offset: int, error: float) -> None:
         self._errors.append(error)
@@ -158,7 +156,9 @@ class Record:
         assert self.champion is not None
         challengers = (set(event.scores) if event.covered else set(self.comparisons)) - {self.champion}
         for version in sorted(challengers):
-            comparison = self.comparisons.setdefault(version, Comparison())
+            comparison = self.comparisons.get(version)
+            if comparison is None:
+                comparison = self.comparisons[version] = Comparison()
             if version not in losses:
                 comparison.uncovered += 1
                 continue
@@ -214,6 +214,14 @@ class Record:
         )
 
 
+def _absolute(scores: Sequence[float], label: float) -> float:
+    """The error while its clip is not known. Raises ValueError where it is not finite."""
+    error = abs(scores[0] - label)
+    if not math.isfinite(error):
+        raise ValueError(f"error {error} is not finite")
+    return error
+
+
 def _argmax(scores: tuple[float, ...]) -> int:
     """The column of the largest score; the first of equal ones, as serving answers."""
-    return max(range(len(scores)), key=scores.__getitem__)
+    return scores.index(max(scores))

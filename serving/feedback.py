@@ -44,7 +44,9 @@ async def accept(wire: Wire, live: Live, body: bytes) -> dict[str, str]:
         raise Refusal(422, error.reason, error.field) from None
     event = Feedback(given.prediction_id, label, given.reporter, given.comment, _moment(given.labeled_at))
     try:
-        keys, arguments = streams.feedback_call(live.name, event, seconds(live.model.label_horizon))
+        keys, arguments = streams.feedback_call(
+            live.name, event, seconds(live.model.label_horizon), live.model.labels.combine
+        )
     except ValueError as error:
         raise Refusal(404, str(error), "prediction_id") from None
     command = ["EVAL", streams.ADD_FEEDBACK, str(len(keys)), *keys, *arguments]
