@@ -21,6 +21,8 @@ class LearnerFacts(msgspec.Struct, frozen=True, kw_only=True):
     """Examples of the journal that it has gone through."""
     amendments: int = 0
     """Corrections of the journal that are part of its state."""
+    purged: int = 0
+    """Of these, the first so many are also part of every state that is stored: none holds what they erased."""
     version: int | None = None
     """None until it is registered."""
     revision: int = 0

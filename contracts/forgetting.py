@@ -1,6 +1,9 @@
 """Erasing predictions from a model's streams: what was asked, scored and said, and what could not be read of it.
 
 Readers are not disturbed: a stream's last id and its count of entries stay, and an entry that is gone is just not met.
+
+What lies in files is erased by the learn run, which alone writes them: whoever erases asks for it by a `Request` on the
+stream ``erasures``, where it stays until it is done, and finds the `Outcome` under the entity's hash.
 """
 
 import re
@@ -19,6 +22,7 @@ from contracts.streams import START, Entry, Fields, Streams
 _IDS = 1_000  # ids of one command: a longer one holds up whoever waits for an answer
 _CLOCK_SET_BACK_MS = 86_400_000  # a feedback's id may be so much older than its prediction's
 _ID = re.compile(rb"\d+-\d+")
+_OUTCOME_KEPT_MS = 30 * 86_400_000  # for a receipt that nobody came back for
 
 
 class Gone(msgspec.Struct, frozen=True):
@@ -30,6 +34,69 @@ class Gone(msgspec.Struct, frozen=True):
     labels: int
     """Newest labels by prediction, kept to tell a correction from a repetition."""
     dead_letters: int
+
+
+class Request(msgspec.Struct, frozen=True, array_like=True):
+    """Predictions that the learn run is to erase."""
+
+    entity: str
+    """As `contracts.entities.masked` writes it."""
+    predictions: tuple[int, ...]
+    """Their offsets."""
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What the learn run has erased of one entity, in all that was asked since the last complete erasure."""
+
+    at: float
+    """Epoch seconds; what was published or stored earlier may still hold it."""
+    predictions: int
+    logged: int
+    """Rows of predictions that went from the durable log."""
+    labels: int
+    """Rows of labels that went from it."""
+    examples: int
+    """Labels that learners had learned, or were about to."""
+    amendments: int
+    """Of the journal: a learner that has taken in so many knows nothing of it any more."""
+    versions: tuple[int, ...] = ()
+    """Registered versions whose artifacts may still hold it: they were made while it was there."""
+
+
+def ask(kept: Streams, request: Request) -> str:
+    """Asks the learn run to erase; returns the request's id."""
+    id_ = cast(bytes, kept.client.xadd(kept.key("erasures"), {events.FIELD: events.encode(request)}))
+    return id_.decode()
+
+
+def asked(kept: Streams) -> dict[str, Request]:
+    """Requests that are not done, by id, oldest first."""
+    found = cast(list[tuple[bytes, Fields]], kept.client.xrange(kept.key("erasures")))
+    read = {id_.decode(): events.readable(Request, fields) for id_, fields in found}
+    return {id_: request for id_, request in read.items() if request is not None}
+
+
+def done(kept: Streams, id_: str, entity: str, outcome: Outcome) -> None:
+    """Tells the outcome of a request, and takes it off the stream."""
+    pipeline = kept.client.pipeline(transaction=True)
+    pipeline.set(_outcome_key(kept, entity), msgspec.json.encode(outcome), px=_OUTCOME_KEPT_MS)
+    pipeline.xdel(kept.key("erasures"), id_)
+    pipeline.execute()
+
+
+def outcome_of(kept: Streams, entity: str) -> Outcome | None:
+    """What was done about an entity and not yet settled."""
+    found = kept.client.get(_outcome_key(kept, entity))
+    return msgspec.json.decode(cast(bytes, found), type=Outcome) if found else None
+
+
+def settle(kept: Streams, entity: str) -> None:
+    """Forgets the outcome: the receipt is written."""
+    kept.client.delete(_outcome_key(kept, entity))
+
+
+def _outcome_key(kept: Streams, entity: str) -> str:
+    return kept.key(f"erased:{entity}")
 
 
 def ids_of(kept: Streams, entity: str, after: str = START) -> list[str]:

@@ -84,9 +84,9 @@ def open_() -> Iterator[Callable[[Place], Learning]]:
 
 def eager(learning: Learning) -> Learning:
     """It saves, writes and looks for requests at every step."""
-    learning.loop.save_every_s = learning.loop.write_every_s = 0.0
+    learning.loop.save_every_s = learning.loop.write_every_s = learning.loop.write_at = 0.0
     for trainer in learning.trainers.values():
-        trainer.save_every_s = trainer.save_share = 0.0
+        trainer.save_every_s = 0.0
         trainer.save_share = 1.0
     return learning
 
@@ -427,7 +427,7 @@ def erase_to_the_end(folder: Path, url: str) -> None:
     """The learn loop in a process of its own until nothing is left to erase."""
     place = place_in(folder, streams.connect(url))
     loop = Loop(place)
-    loop.save_every_s = loop.write_every_s = 0.0
+    loop.save_every_s = loop.write_every_s = loop.write_at = 0.0
     while forgetting.asked(place.streams):
         loop.step(block_ms=1)
     loop.close()
