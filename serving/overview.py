@@ -44,6 +44,7 @@ def _published(client: redis.Redis, live: Live) -> dict[str, Any]:
         "board": {"champion": board.champion, "previous": board.previous},
         "prequential": losses.get(board.champion),
         "challengers": challengers,
+        "learners": learn.get("learners", {}),
         "streams": {name: kept.added(name) for name in ("predictions", "shadows", "feedback")},
     }
 

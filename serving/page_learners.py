@@ -77,7 +77,7 @@ def standing(
         name=name,
         version=facts.version,
         states=states_of(facts),
-        rebuilding="" if facts.benched else facts.rebuilding or "",
+        rebuilding=_rebuilding(facts),
         learned=page_words.count(facts.learned),
         behind=page_words.count(behind(facts, learn)),
         published=revision,
@@ -111,6 +111,12 @@ def _published(facts: LearnerFacts, published: Published | None, model: Model, n
         return "nothing more", f"version {facts.version} is retired"
     age = f"{page_words.duration(max(1, round(now - published.created_at)))} ago" if published.created_at else ""
     return f"revision {page_words.count(published.revision)}", age
+
+
+def _rebuilding(facts: LearnerFacts) -> str:
+    if facts.benched or facts.rebuilding is None:
+        return ""
+    return "begins to relearn corrections" if facts.rebuilding == "begins" else facts.rebuilding
 
 
 def _cost(size: int, took_s: float) -> str:

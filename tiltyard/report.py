@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,15 @@ from contracts.log import Log
 from contracts.releases import PRIOR_VERSION, Board, Releases
 from contracts.settings import Settings
 from contracts.streams import Streams
+from serving import page_learners, page_words
+from serving.page_facts import Release, Seen
+from serving.page_learners import Standing
 from tiltyard import instance
 
 _STALE_S = 10.0
+_LEARNERS = ("learner", "state", "learned", "behind", "version", "published", "last feedback")
+_COSTS = ("learner", "checkpoint", "publishing", "memory", "snapshots", "corrections", "state hash")
+_COUNTS = ("orphans", "duplicates", "corrections", "late", "uncovered", "timed_out", "pending", "matured")
 
 
 def status(state: Path | None, as_json: bool) -> None:
@@ -35,8 +42,18 @@ def status(state: Path | None, as_json: bool) -> None:
     console.print(f"page {chosen.serving_url}/", highlight=False)
     for name, model in found["models"].items():
         console.print(f"\n[bold]{name}[/bold]: {_who_answers(model)}", highlight=False)
-        console.print(_table(("learner", "learned", "version", "revision", "last feedback", "state"), _learners(model)))
-        console.print(_table(("stream", "entries", "behind", "dead letters"), _flows(model)))
+        for warning in model["warnings"]:
+            console.print(f"! {warning}", style="bold yellow", markup=False, highlight=False)
+        for note in model["notes"]:
+            console.print(note, markup=False, highlight=False)
+        header = ("stream", "entries", "behind", "dead letters")
+        for table in (
+            _table(_LEARNERS, _learners(model)),
+            _table(_COSTS, _costs(model)),
+            _table(header, _flows(model)),
+        ):
+            console.print(table)
+            console.print()
         console.print(_labels(model), highlight=False)
 
 
@@ -44,22 +61,53 @@ def collect(chosen: Settings) -> dict[str, Any]:
     """Everything of `status --json`: `models.NAME` with champion, challengers, learners, streams, labels, processes."""
     models = config.load(chosen.config).models
     with streams.connect(chosen.redis_url) as client:
-        return {"at": time.time(), "models": {name: _model(client, name) for name in models}}
+        return {"at": time.time(), "models": {name: _model(client, name, models[name]) for name in models}}
 
 
-def _model(client: redis.Redis, name: str) -> dict[str, Any]:
-    kept, board = Streams(client, name), Releases(client, name).board()
-    learn = kept.fact("learn", LearnFacts)
-    counts = ("orphans", "duplicates", "corrections", "late", "uncovered", "pending", "matured", "delay_s")
+def _model(client: redis.Redis, name: str, model: Model) -> dict[str, Any]:
+    kept, releases, now = Streams(client, name), Releases(client, name), time.time()
+    learn, board = kept.fact("learn", LearnFacts), releases.board()
+    seen = Seen(
+        board=board,
+        releases={version: one for version in board.versions if (one := _release(releases, version)) is not None},
+        learn=learn,
+        decisions=tuple(kept.decisions(200)),
+    )
+    standing = {one.name: one for one in page_learners.standings(seen, model, now)}
+    labels = (*_COUNTS, "examples", "amendments", "journal_bytes", "delay_s", "delays")
     return {
         "champion": board.champion,
         "challengers": list(board.challengers),
         "previous": board.previous,
-        "learners": {} if learn is None else {n: msgspec.to_builtins(each) for n, each in learn.learners.items()},
+        "learners": {} if learn is None else {n: _learner(n, seen, standing[n]) for n in learn.learners},
+        "warnings": list(page_learners.warnings(name, model, seen, now)),
+        "notes": [
+            *page_learners.notes(name, seen, now),
+            *(f"{one.name}: {one.rebuilding}." for one in standing.values() if one.rebuilding),
+        ],
         "streams": _streams(kept, learn),
-        "labels": {} if learn is None else {count: getattr(learn, count) for count in counts},
+        "labels": {} if learn is None else {label: getattr(learn, label) for label in labels},
         "processes": _processes(kept, learn),
         "drift": msgspec.to_builtins(kept.fact("watch", DriftFacts)),
+    }
+
+
+def _release(releases: Releases, version: int) -> Release | None:
+    one = releases.manifest(version)
+    return None if one is None else Release(one.learner, one.kind, one.revision, one.created_at)
+
+
+def _learner(name: str, seen: Seen, standing: Standing) -> dict[str, Any]:
+    """A learner's facts, what is public of it, and the words for both."""
+    assert seen.learn is not None
+    facts = seen.learn.learners[name]
+    release = None if facts.version is None else seen.releases.get(facts.version)
+    return {
+        **msgspec.to_builtins(facts),
+        "behind": page_learners.behind(facts, seen.learn),
+        "published_revision": None if release is None else release.revision,
+        "published_at": None if release is None else release.created_at,
+        "shown": asdict(standing),
     }
 
 
@@ -104,9 +152,16 @@ def _who_answers(model: dict[str, Any]) -> str:
 
 def _learners(model: dict[str, Any]) -> Iterator[tuple[str, ...]]:
     for name, learner in model["learners"].items():
-        version = "not yet" if learner["version"] is None else str(learner["version"])
-        shown = learner["benched"] or learner["state_hash"][:12]
-        yield name, str(learner["learned"]), version, str(learner["revision"]), learner["last_feedback_id"], shown
+        shown = learner["shown"]
+        state = ", ".join(shown["states"])
+        version = "none yet" if learner["version"] is None else str(learner["version"])
+        published = f"{shown['published']}, {shown['published_note']}".removesuffix(", ")
+        yield name, state, shown["learned"], shown["behind"], version, published, learner["last_feedback_id"]
+
+
+def _costs(model: dict[str, Any]) -> Iterator[tuple[str, ...]]:
+    for name, learner in model["learners"].items():
+        yield name, *(learner["shown"][cost.replace(" ", "_")] for cost in _COSTS[1:])
 
 
 def _flows(model: dict[str, Any]) -> Iterator[tuple[str, ...]]:
@@ -115,12 +170,16 @@ def _flows(model: dict[str, Any]) -> Iterator[tuple[str, ...]]:
 
 
 def _labels(model: dict[str, Any]) -> str:
-    counts = dict(model["labels"])
-    if not counts:
+    labels = model["labels"]
+    if not labels:
         return "The learn flow has not been heard of."
-    delay = counts.pop("delay_s")
-    told = ", ".join(f"{name} {count}" for name, count in counts.items())
-    return told if delay is None else f"{told}; label delay {delay[0]:.1f} s (median), {delay[2]:.1f} s (99 %)"
+    told = ", ".join(f"{name.replace('_', ' ')} {page_words.count(labels[name])}" for name in _COUNTS)
+    journal = f"{page_words.count(labels['examples'])} examples ({page_words.size(labels['journal_bytes'])})"
+    told += f"\njournal: {journal}, {page_words.count(labels['amendments'])} amended"
+    if labels["delay_s"] is None:
+        return told
+    median, p90, p99 = (page_words.duration(delay) for delay in labels["delay_s"])
+    return f"{told}\nlabel delay: half within {median}, 90 % within {p90}, 99 % within {p99}"
 
 
 def models(state: Path | None, as_json: bool) -> None:

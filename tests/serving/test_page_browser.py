@@ -53,7 +53,7 @@ def facts(client: redis.Redis) -> LearnFacts:
 
 @pytest.fixture(params=[1280, 900, PHONE])
 def page(browser: Browser, address: str, facts: LearnFacts, request: pytest.FixtureRequest) -> Iterator[Page]:
-    """The page open in a wide, a middling and a phone's window; fails where the browser complained or asked elsewhere."""
+    """The page open in a wide, a middling and a narrow window; fails where the browser complained or asked around."""
     context = browser.new_context(viewport={"width": request.param, "height": 844})
     opened, complaints, asked = context.new_page(), list[str](), list[str]()
     opened.on("console", lambda message: complaints.append(message.text))

@@ -5,7 +5,7 @@ import time
 import msgspec
 import redis
 
-from contracts.facts import ComparisonFacts, LearnFacts, ServingFacts, VersionFacts
+from contracts.facts import ComparisonFacts, LearnerFacts, LearnFacts, ServingFacts, VersionFacts
 from contracts.releases import Releases
 from contracts.streams import Streams
 from tests.serving.harness import Server, constant, crown, release, until
@@ -20,7 +20,8 @@ def facts() -> LearnFacts:
     versions = tuple(VersionFacts(version=v, learner="linear", n=50, loss=0.3, accuracy=0.7) for v in (1, 2))
     return LearnFacts(
         at=time.time(), last_feedback_id="0-0", feedback=1, joined=1, orphans=0, duplicates=0, corrections=0,
-        late=0, uncovered=0, pending=0, matured=0, dead_letters=0, loss="zero_one", delay_s=None, learners={},
+        late=0, uncovered=0, pending=0, matured=0, dead_letters=0, loss="zero_one", delay_s=None,
+        learners={"linear": LearnerFacts(learned=70, last_feedback_id="5-0", state_hash="a", frozen=True)},
         versions=versions, comparisons=(comparison,),
     )  # fmt: skip
 
@@ -42,6 +43,7 @@ def test_models_show_champion_challengers_and_live_evidence(server: Server, clie
     assert challenger["evidence"]["log_e"] == 1.5
     assert "curve" not in challenger["evidence"]
     assert challenger["prequential"]["accuracy"] == 0.7
+    assert (fruit["learners"]["linear"]["learned"], fruit["learners"]["linear"]["frozen"]) == (70, True)
     assert server.ask("GET", "/models/fruits")[0] == 404
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -14,7 +15,7 @@ from click.testing import CliRunner, Result
 from contracts import config, streams
 from contracts.facts import LearnerFacts, LearnFacts
 from contracts.log import Log
-from contracts.releases import Board, Releases
+from contracts.releases import Board, Manifest, Release, Releases
 from contracts.streams import Streams
 from data import infer
 from data import streams as sources
@@ -177,10 +178,19 @@ def publish(home: Path, redis_url: str) -> Streams:
     client = streams.connect(redis_url)
     Releases(client, "phishing").set_board(Board(champion=3, challengers=(1,)))
     kept = Streams(client, "phishing")
+    manifest = Manifest(
+        model="phishing", version=3, kind="online", learner="linear", revision=41, schema="", onnx_sha256="",
+        created_at=time.time() - 5,
+    )  # fmt: skip
+    Releases(client, "phishing").publish(Release(manifest, b""))
     facts = LearnFacts(
         at=time.time(), last_feedback_id="5-0", feedback=0, joined=0, orphans=2, duplicates=1, corrections=0, late=0,
-        uncovered=0, pending=4, matured=9, dead_letters=0, loss="zero_one", delay_s=(1.0, 2.0, 3.0),
-        learners={"linear": LearnerFacts(learned=9, last_feedback_id="5-0", state_hash="ab" * 32, version=3)},
+        uncovered=0, pending=4, matured=9, dead_letters=0, loss="zero_one", delay_s=(1.0, 2.0, 3.0), examples=15,
+        amendments=2, journal_bytes=4_100, timed_out=6,
+        learners={"linear": LearnerFacts(
+            learned=9, last_feedback_id="5-0", state_hash="ab" * 32, version=3, position=12, amendments=1,
+            held="its answers moved", checkpoint_bytes=2_300, checkpoint_s=0.005, memory_mb=200.0,
+        )},
         versions=(), comparisons=(),
     )  # fmt: skip
     kept.set_fact("learn", facts)
@@ -199,9 +209,15 @@ def test_status_tells_learners_streams_and_who_answers(home: Path, redis_url: st
     assert told["streams"]["feedback"] == {"added": 1, "lag": 1, "dead_letters": 0}
     assert told["streams"]["predictions"]["dead_letters"] == 1
     assert told["labels"]["orphans"] == 2
-    shown = tiltyard("status").stdout
+    assert (learner["behind"], learner["published_revision"], told["labels"]["timed_out"]) == (3, 41, 6)
+    assert told["warnings"] == ["The newest revision of linear is held: its answers moved."]
+    shown = " ".join(CliRunner(env={"COLUMNS": "200"}).invoke(main, ["status"]).stdout.split())
     assert "version 3 answers; in shadow: 1" in shown
-    assert "linear" in shown
+    assert "! The newest revision of linear is held: its answers moved." in shown
+    assert re.search(r"linear held 9 3 3 revision 41, \d+ s ago 5-0", shown)
+    assert "linear 2.3 kB in 5 ms – 200 of 2,048 MiB – 1 of 2 abababababab" in shown
+    assert "timed out 6" in shown
+    assert "journal: 15 examples (4.1 kB), 2 amended label delay: half within 1 s, 90 % within 2 s" in shown
 
 
 def test_models_lists_versions_with_their_roles(home: Path, redis_url: str) -> None:
