@@ -83,12 +83,17 @@ def encode(event: msgspec.Struct) -> bytes:
     return msgspec.msgpack.encode(event)
 
 
+@lru_cache(16)
+def _decoder(kind: type[Event]) -> "msgspec.msgpack.Decoder[Event]":
+    return msgspec.msgpack.Decoder(kind)
+
+
 def decode(kind: type[Event], fields: Mapping[bytes, bytes]) -> Event:
     """The event in a stream entry's fields. Raises BadEntry."""
     if FIELD not in fields:
         raise BadEntry(f"has no field {FIELD.decode()!r}")
     try:
-        return msgspec.msgpack.decode(fields[FIELD], type=kind)
+        return _decoder(kind).decode(fields[FIELD])
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadEntry(f"is no {kind.__name__}: {error}") from None
 

@@ -6,7 +6,8 @@ comes out (`examples`, `amendments`) goes to the journal; the rest is in `state`
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
-from typing import NamedTuple
+
+import msgspec
 
 from contracts import events
 from contracts.config import seconds
@@ -24,7 +25,7 @@ Predictions = Mapping[int, Prediction]
 Shadows = Mapping[int, Shadow]
 
 
-class Label(NamedTuple):
+class Label(msgspec.Struct, frozen=True, gc=False):
     """A feedback that could be read."""
 
     at: int

@@ -7,6 +7,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import msgspec
+
 from contracts.facts import ComparisonFacts, VersionFacts
 from contracts.releases import Board
 from registry.curves import LossCurve, Samples
@@ -19,8 +21,7 @@ CLIP_QUANTILE = 0.99
 _ERRORS = ("absolute", "squared")
 
 
-@dataclass(frozen=True)
-class Matured:
+class Matured(msgspec.Struct, frozen=True, gc=False):
     """A labelled prediction whose time for labels has passed. `label` is the class's column, or the value."""
 
     offset: int
@@ -155,7 +156,7 @@ class Record:
     def _compare(self, event: Matured, losses: dict[int, float], loss: Loss) -> None:
         assert self.champion is not None
         challengers = (set(event.scores) if event.covered else set(self.comparisons)) - {self.champion}
-        for version in sorted(challengers):
+        for version in sorted(challengers) if len(challengers) > 1 else challengers:
             comparison = self.comparisons.get(version)
             if comparison is None:
                 comparison = self.comparisons[version] = Comparison()
