@@ -3,12 +3,15 @@
 import math
 from collections.abc import Hashable, Mapping, Sequence
 from itertools import chain
+from typing import Any
 
 import numpy as np
 
 from learners.export.frame import Frame, NotExportable
 
 Weights = Mapping[Hashable, float]
+Source = tuple[str, str]
+"""A text feature and its value."""
 
 
 def linear(name: str, frame: Frame, columns: Sequence[Weights], bias: Sequence[float]) -> str:
@@ -21,8 +24,7 @@ def linear(name: str, frame: Frame, columns: Sequence[Weights], bias: Sequence[f
     if not all(map(math.isfinite, chain.from_iterable(weights.values() for weights in columns))):
         raise NotExportable(name, "its weights are not finite")
     keys = list(dict.fromkeys(chain.from_iterable(columns)))
-    stamp = keys, [block.names for block in frame.numbers], [(block.names, block.encoder) for block in frame.hot]
-    sources = frame.graph.recall("sources", stamp, lambda: _sources(frame, keys))
+    sources = frame.graph.recall("sources", (keys, _features(frame)), lambda: _sources(frame, keys))
     terms = _number_terms(frame, columns)
     if sources:
         terms.append(_category_term(frame, columns, sources))
@@ -42,19 +44,27 @@ def _number_terms(frame: Frame, columns: Sequence[Weights]) -> list[str]:
     return terms
 
 
-def _sources(frame: Frame, keys: Sequence[Hashable]) -> dict[tuple[str, str], Hashable]:
+def _features(frame: Frame) -> Any:
+    return [block.names for block in frame.numbers], [(block.names, block.encoder) for block in frame.hot]
+
+
+def _sources(frame: Frame, keys: Sequence[Hashable]) -> dict[Source, Hashable]:
     """The learned key behind each (feature, value) that has one."""
-    numbers = {name for block in frame.numbers for name in block.names}
-    found: dict[tuple[str, str], Hashable] = {}
-    for key in keys:
-        sources = [source for block in frame.hot for source in block.sources(key)]
-        if len(sources) + (key in numbers) > 1:
-            raise NotExportable("OneHotEncoder", f'two features can give the key "{key}"; rename one of them')
-        found.update((source, key) for source in sources)
-    return found
+    # A model's keys become more and more: only the new ones are looked into.
+    known: dict[Hashable, tuple[Source, ...]] = frame.graph.recall("source", _features(frame), dict)
+    known.update((key, _source(frame, key)) for key in keys if key not in known)
+    return {source: key for key in keys for source in known[key]}
 
 
-def _category_term(frame: Frame, columns: Sequence[Weights], sources: Mapping[tuple[str, str], Hashable]) -> str:
+def _source(frame: Frame, key: Hashable) -> tuple[Source, ...]:
+    """The (feature, value) behind a key, if it has one."""
+    sources = [source for block in frame.hot for source in block.sources(key)]
+    if len(sources) + any(key in block.names for block in frame.numbers) > 1:
+        raise NotExportable("OneHotEncoder", f'two features can give the key "{key}"; rename one of them')
+    return tuple(sources)
+
+
+def _category_term(frame: Frame, columns: Sequence[Weights], sources: Mapping[Source, Hashable]) -> str:
     """Looks up each (feature, value) in a table whose row 0, all zeros, is for what was never learned."""
     graph = frame.graph
     places = graph.recall("places", sources, lambda: {source: i + 1 for i, source in enumerate(sources)})

@@ -59,7 +59,7 @@ CLASSIFIERS: dict[str, Any] = {
     "BernoulliNB": lambda s: _linear(s, naive_bayes.BernoulliNB()),
     "ComplementNB": lambda s: _numbers(s, naive_bayes.ComplementNB()),
     "tree of majorities": lambda s: tree.HoeffdingTreeClassifier(leaf_prediction="mc", **EAGER),
-    "tree of naive Bayes": lambda s: tree.HoeffdingTreeClassifier(leaf_prediction="nb", binary_split=True, **EAGER),
+    "tree of naive Bayes": lambda s: tree.HoeffdingTreeClassifier(leaf_prediction="nb", **EAGER),
     "ExtremelyFastDecisionTree": lambda s: tree.ExtremelyFastDecisionTreeClassifier(
         grace_period=100, min_samples_reevaluate=500
     ),
