@@ -14,6 +14,7 @@ from typing import Any, cast
 
 import msgspec
 import redis
+from msgspec.structs import astuple
 
 from contracts import events, streams
 from contracts.events import DeadLetter, Feedback
@@ -28,12 +29,15 @@ _OUTCOME_KEPT_MS = 30 * 86_400_000  # for a receipt that nobody came back for
 class Gone(msgspec.Struct, frozen=True):
     """Entries that an erasure removed."""
 
-    predictions: int
-    shadows: int
-    feedback: int
-    labels: int
+    predictions: int = 0
+    shadows: int = 0
+    feedback: int = 0
+    labels: int = 0
     """Newest labels by prediction, kept to tell a correction from a repetition."""
-    dead_letters: int
+    dead_letters: int = 0
+
+    def __add__(self, other: "Gone") -> "Gone":
+        return Gone(*(sum(pair) for pair in zip(astuple(self), astuple(other), strict=True)))
 
 
 class Request(msgspec.Struct, frozen=True, array_like=True):
@@ -51,6 +55,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     at: float
     """Epoch seconds; what was published or stored earlier may still hold it."""
     predictions: int
+    gone: Gone = Gone()
+    """Entries that went from the streams, which were not gone before."""
     logged: int
     """Rows of predictions that went from the durable log."""
     labels: int
@@ -114,7 +120,7 @@ def erase(kept: Streams, prediction_ids: Collection[str]) -> Gone:
     """
     ids = sorted(set(prediction_ids), key=events.entry_id)
     if not ids:
-        return Gone(0, 0, 0, 0, 0)
+        return Gone()
     predictions = _delete(kept, "predictions", ids)
     shadows = _delete(kept, "shadows", ids)
     dead = _delete(kept, "dead:predictions", ids) + _delete(kept, "dead:shadows", ids)

@@ -42,7 +42,7 @@ def erase(place: Place, journal: Journal, state: JoinState, id_: str, request: R
     Counts of a repeated request may lack what was erased before it was killed; those of labels learned do not.
     """
     ids = [events.offset_id(at) for at in request.predictions]
-    forgetting.erase(place.streams, ids)  # what was read before the first time may have been written since
+    gone = forgetting.erase(place.streams, ids)
     logged = place.log.erase(request.predictions)
     predictions = set(request.predictions)
     amendments = journal.erase(predictions, events.offset(id_))
@@ -51,6 +51,7 @@ def erase(place: Place, journal: Journal, state: JoinState, id_: str, request: R
     return Outcome(
         at=time.time(),
         predictions=len(predictions),
+        gone=gone,
         logged=logged.predictions,
         labels=logged.labels,
         examples=len(amendments),
@@ -66,6 +67,7 @@ def tell(place: Place, id_: str, request: Request, outcome: Outcome) -> None:
         outcome = Outcome(
             at=outcome.at,
             predictions=before.predictions + outcome.predictions,
+            gone=before.gone + outcome.gone,
             logged=before.logged + outcome.logged,
             labels=before.labels + outcome.labels,
             examples=before.examples + outcome.examples,

@@ -269,6 +269,24 @@ def pardon(model: str, learner: str, reason: str, state: Path | None) -> None:
 
 
 @main.command()
+@click.option("--entity", required=True, metavar="ID", help="The entity_id that was sent with the questions.")
+@click.option("--model", metavar="NAME", help="Only in this model. [all]")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--json", "as_json", is_flag=True, help="Print the receipts as JSON.")
+@_state_option
+def erase(state: Path | None, entity: str, model: str | None, yes: bool, as_json: bool) -> None:
+    """Erase everything about an entity, and what was learned from it.
+
+    Its predictions and their labels go from the streams, the log and the journal; online learners go back to before
+    they had learned them, and learn on without them. The receipt says what was done and what is beyond reach; the exit
+    status is 1 where something waits for a process that is not running, and running it again completes it.
+    """
+    from tiltyard.erase import run
+
+    sys.exit(run(state, entity, model, yes, as_json))
+
+
+@main.command()
 @_state_option
 @_port_option
 @click.option("--config", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="[tiltyard.toml]")

@@ -41,14 +41,14 @@ def is_anns(n: int) -> bool:
     return n % 7 == 3
 
 
-def fill(place: Place, labels_of_ann: bool = True) -> None:
+def fill(place: Place, labels_of_ann: bool = True, ann: str = ANN) -> None:
     """Every seventh question is about Ann, with values that nobody else has; some labels are corrected, hers too."""
     pipeline, schema = place.client.pipeline(transaction=False), place.schema.fingerprint
     later: list[tuple[int, int, str, Any]] = []
     for n in range(QUESTIONS):
         asked, anns = question(n), is_anns(n)
         row = (NUMBER, SECRET) if anns else asked.row
-        prediction = Prediction(CHAMPION, 0, (0.4, 0.6), row, schema, ANN if anns else BOB)
+        prediction = Prediction(CHAMPION, 0, (0.4, 0.6), row, schema, ann if anns else BOB)
         pipeline.xadd(place.streams.key("predictions"), {"e": events.encode(prediction)}, id=asked.id)
         shadow = Shadow({CHALLENGER: (0, (0.8, 0.2))})
         pipeline.xadd(place.streams.key("shadows"), {"e": events.encode(shadow)}, id=asked.id)
