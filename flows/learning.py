@@ -88,10 +88,10 @@ class Loop:
         self._show()
 
     def _keep(self) -> None:
-        """Hands what was joined to the learners."""
+        """Hands what was joined to the learners; corrections first: who has an example knows those before it."""
         join = self.join
-        self.journal.append(join.examples)
         self.journal.amend(join.amendments)
+        self.journal.append(join.examples)
         join.examples, join.amendments = [], []
 
     def _show(self) -> None:

@@ -18,7 +18,7 @@ import redis
 
 from contracts import journal
 from contracts.config import seconds
-from contracts.events import offset_id
+from contracts.events import offset, offset_id
 from contracts.facts import LearnerFacts
 from contracts.journal import Amendment, Amendments, Example
 from flows import checkpoint, snapshots
@@ -80,14 +80,20 @@ class Trainer:
         self._rebuilding: Any = None
         self._saved_as: tuple[int | None, ...] = ()
         self._lacking_since: float | None = None
+        self.joined = self.complete = 0
+        """Offset through which the loop has read feedback, as it last said, and through which all of it is learned."""
+        self._noted = ""
         self._save_at = self._register_at = self._hash_at = self._tell_at = self._began = 0.0
 
     def step(self) -> int:
         """Learns what has come, and does whatever is due. Returns how many examples that was."""
         examples = []
         if self.benched is None:
-            self._amend()
+            # The loop writes them the other way round: whoever has an example knows the corrections before it.
             examples = self.source.take()
+            self._amend()
+            if not examples and self.source.is_empty():
+                self.complete = self.joined
         if examples:
             try:
                 self.state.learn(examples, self.labels)
@@ -194,8 +200,8 @@ class Trainer:
             return
         (self.folder / "progress").unlink(missing_ok=True)
         self.source.close()
-        self.source = self._source()
-        self._lacking_since = time.monotonic() if self._lacking() else None
+        self.source, self.complete = self._source(), 0
+        self._amend()  # the replay may have gone past corrections that were not known when it began
         log.info("relearned learner=%s examples=%d amendments=%d", self.name, learned, self.state.applied)
 
     # What is stored and published
@@ -297,8 +303,15 @@ class Trainer:
     def _through(self) -> str:
         """The newest feedback that this state has learned all of: none later than a correction that it lacks."""
         state, lacking = self.state, [one.by for one in self._lacking()]
-        newest = max([state.at, *(one.by for one in self.amendments[: state.applied][-1:])])
+        newest = max(state.at, self.complete)
         return offset_id(max(0, min([newest, *(by - 1 for by in lacking)])))
+
+    def _note(self, through: str) -> None:
+        """What was read since the newest revision may have left nothing to learn: then that revision has all of it."""
+        state, is_public = self.state, self.state.published_learned == self.state.learner.learned
+        if state.version is not None and is_public and through != self._noted and self._saving is None:
+            self.place.streams.note_revision(state.version, through, state.revision)
+            self._noted = through
 
     def _register(self, now: float) -> None:
         state, enough = self.state, self.place.model.gate.bootstrap_labels
@@ -361,11 +374,14 @@ class Trainer:
                 f"its process grew to {memory_mb:,.0f} MiB, beyond memory_mb = "
                 f"{self.place.model.learners[self.name].memory_mb}; give it more, or a smaller model"
             )
-        state, saved = self.state, self.saved
+        state, saved, through = self.state, self.saved, self._through()
+        self._note(through)
+        learn = self.place.learn_facts()
+        self.joined = 0 if learn is None else offset(learn.last_feedback_id)
         facts = LearnerFacts(
             at=time.time(),
             learned=state.learner.learned,
-            last_feedback_id=self._through(),
+            last_feedback_id=through,
             state_hash=self.hashed[1],
             hashed_at=self.hashed[0],
             position=state.position,

@@ -113,6 +113,10 @@ class Source:
         taken, self._rest = self._rest[:whole], self._rest[whole:]
         return taken
 
+    def is_empty(self) -> bool:
+        """Whether nothing waits for a block to become whole."""
+        return not self._rest
+
     def close(self) -> None:
         self._follower.close()
 
