@@ -9,8 +9,7 @@ from river import anomaly, ensemble, forest, linear_model, multiclass, naive_bay
 from river.compose import Pipeline
 
 from learners import zoo
-from learners.export import bayes, ensembles, leaves, trees
-from learners.export import multiclass as multiclass_of
+from learners.export import bayes, ensembles, leaves, reductions, trees
 from learners.export.frame import Frame, NotExportable
 from learners.export.linear import linear
 from learners.export.transformers import transform
@@ -138,21 +137,21 @@ def _stacking(model: Any, frame: Frame, alone: bool) -> str:
 def _one_vs_rest(model: Any, frame: Frame, alone: bool) -> str:
     _expect(model, frame, "binary", "multiclass")
     _expect_classes(model, frame, model.classifiers)
-    return multiclass_of.one_vs_rest(model, frame, _member, alone)
+    return reductions.one_vs_rest(model, frame, _member, alone)
 
 
 def _one_vs_one(model: Any, frame: Frame, alone: bool) -> str:
     _expect(model, frame, "binary", "multiclass")
     _expect_classes(model, frame, model.classes)
     _expect_no_ties(model)
-    return multiclass_of.one_vs_one(model, frame, _member, alone)
+    return reductions.one_vs_one(model, frame, _member) if model.classifiers else _nothing(frame, alone)
 
 
 def _output_code(model: Any, frame: Frame, alone: bool) -> str:
     _expect(model, frame, "binary", "multiclass")
     _expect_classes(model, frame, model.code_book)
     _expect_no_ties(model)
-    return multiclass_of.output_code(model, frame, _member, alone)
+    return reductions.output_code(model, frame, _member) if model.code_book else _nothing(frame, alone)
 
 
 def _expect_no_ties(model: Any) -> None:

@@ -33,11 +33,9 @@ def one_vs_rest(model: Any, frame: Frame, emit: Emit, alone: bool) -> str:
     return graph.add("Where", voted, graph.add("Div", votes, total), graph.weight("before", fallback))
 
 
-def one_vs_one(model: Any, frame: Frame, emit: Emit, alone: bool) -> str:
+def one_vs_one(model: Any, frame: Frame, emit: Emit) -> str:
     """double[n, k]: 1 for the class that most pairs vote for, of equals the first that got a vote; 0 for others."""
     graph, keys = frame.graph, class_keys(frame.graph.schema.label)
-    if not model.classifiers:
-        return _nothing(frame, alone)
     binary, pairs = _binary(frame), list(model.classifiers)
     margins = [_margin(binary, emit(model.classifiers[pair], binary)) for pair in pairs]
     second = graph.add("Greater", graph.add("Concat", *margins, axis=1), graph.constant(0.0))
@@ -53,11 +51,9 @@ def one_vs_one(model: Any, frame: Frame, emit: Emit, alone: bool) -> str:
     return _is_class(frame, graph.add("ArgMax", scores, axis=1, keepdims=0), 1)
 
 
-def output_code(model: Any, frame: Frame, emit: Emit, alone: bool) -> str:
+def output_code(model: Any, frame: Frame, emit: Emit) -> str:
     """double[n, k]: 1 for the class whose code is nearest to the probabilities, of equals the first; 0 for others."""
     graph, keys = frame.graph, class_keys(frame.graph.schema.label)
-    if not model.code_book:
-        return _nothing(frame, alone)
     binary = _binary(frame)
     columns = [
         graph.add("Gather", emit(model.classifiers[i], binary), graph.constant([1], np.int64), axis=1)
@@ -85,11 +81,6 @@ def _is_class(frame: Frame, at: str, axis: int) -> str:
     columns = graph.constant(range(graph.schema.label.width), np.int64)
     equal = graph.add("Equal", graph.add("Unsqueeze", at, graph.constant([axis], np.int64)), columns)
     return graph.add("Cast", equal, to=TensorProto.DOUBLE)
-
-
-def _nothing(frame: Frame, alone: bool) -> str:
-    graph, width = frame.graph, frame.graph.schema.label.width
-    return graph.constant_scores(graph.constant([1 / width if alone else 0.0] * width))
 
 
 def _binary(frame: Frame) -> Frame:
