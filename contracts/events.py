@@ -84,7 +84,7 @@ def encode(event: msgspec.Struct) -> bytes:
 
 
 @lru_cache(16)
-def _decoder(kind: type[Event]) -> "msgspec.msgpack.Decoder[Event]":
+def _decoder(kind: Any) -> "msgspec.msgpack.Decoder[Any]":
     return msgspec.msgpack.Decoder(kind)
 
 
@@ -93,9 +93,10 @@ def decode(kind: type[Event], fields: Mapping[bytes, bytes]) -> Event:
     if FIELD not in fields:
         raise BadEntry(f"has no field {FIELD.decode()!r}")
     try:
-        return _decoder(kind).decode(fields[FIELD])
+        event: Event = _decoder(kind).decode(fields[FIELD])
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadEntry(f"is no {kind.__name__}: {error}") from None
+    return event
 
 
 def readable(kind: type[Event], fields: Mapping[bytes, bytes]) -> Event | None:

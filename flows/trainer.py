@@ -53,8 +53,9 @@ class Trainer:
     """One online learner of one model. `step` is one iteration."""
 
     save_every_s = 0.4  # the freshest that a revision can be
-    save_share = 0.1  # of the time, at most
-    inline_s = 0.05  # a save that takes longer is done beside learning
+    save_share = 0.1  # of the time, at most, while learning waits for it
+    aside_share = 0.5  # of the time where it does not
+    inline_s = 0.02  # a save that takes longer is done beside learning
     hash_share = 0.02  # of the time: hashing walks the whole model
     tell_every_s = 1.0
 
@@ -80,6 +81,7 @@ class Trainer:
         self._rebuilding: Any = None
         self._saved_as: tuple[int | None, ...] = ()
         self._lacking_since: float | None = None
+        self._is_urgent, self._is_unpurged = False, True
         self.joined = self.complete = 0
         """Offset through which the loop has read feedback, as it last said, and through which all of it is learned."""
         self._noted = ""
@@ -139,16 +141,18 @@ class Trainer:
 
     def _forget(self) -> None:
         """Lets go of rows that were erased; what was published of them is published anew, whatever it had learned."""
+        self._is_urgent = self._is_unpurged = True
         self.recent = deque((one for one in self.recent if self._is_known(one)), GOLDEN_ROWS)
         self.publisher.forget()
         self.state.published_learned = -1
 
     def _forget_benched(self) -> None:
         """A benched learner learns nothing anew: stored states that hold what was erased go, the current one too."""
-        self.amendments += self._amendments.take()
-        if self.purged < len(self.amendments):
+        fresh = self._amendments.take()
+        self.amendments += fresh
+        if any(one.label is None for one in fresh):
             snapshots.purge(self.folder, self.kept, self.amendments, is_benched=True)
-            self.purged = len(self.amendments)
+            self.purged, self._tell_at = len(self.amendments), 0.0
 
     def _is_known(self, example: Example) -> bool:
         """Whether it was not erased."""
@@ -168,8 +172,9 @@ class Trainer:
         if self._lacking_since is None or self._rebuilding is not None:
             return
         due_s = seconds(self.place.model.labels.correct_every)
-        if now - self._lacking_since < due_s and not any(one.label is None for one in self._lacking()):
+        if now - self._lacking_since < due_s and not self._is_urgent:
             return
+        self._is_urgent = False
         self._lacking_since, amendments = None, list(self.amendments)
         self._rebuilding = self.start(lambda: self._replayed(amendments))
 
@@ -198,6 +203,7 @@ class Trainer:
             self._lacking_since = time.monotonic()
             log.error("replay failed learner=%s reason=%s", self.name, error)
             return
+        self._is_unpurged = True
         (self.folder / "progress").unlink(missing_ok=True)
         self.source.close()
         self.source, self.complete = self._source(), 0
@@ -275,18 +281,19 @@ class Trainer:
             return
         now = time.monotonic()
         took_s = now - self._began
-        self.saved, self._save_at = saved, now + max(self.save_every_s, took_s / self.save_share - took_s)
+        share = self.save_share if isinstance(saving, Inline) else self.aside_share
+        self.saved, self._save_at = saved, now + max(self.save_every_s, took_s / share - took_s)
         if saved.hashed is not None:
             self.hashed, self._hash_at = saved.hashed, now + saved.hash_s / self.hash_share
         if saved.published is not None:
             self._take_published(saved.published)
-        if self.purged < len(self.amendments) and self._rebuilding is None:
+        if self._is_unpurged and self._rebuilding is None:
             self._purge()
 
     def _purge(self) -> None:
         """What is stored beside the newest state, and holds what was erased, goes."""
         if snapshots.purge(self.folder, self.kept, self.amendments):
-            self.purged, self._tell_at = len(self.amendments), 0.0
+            self.purged, self._is_unpurged, self._tell_at = len(self.amendments), False, 0.0
 
     def _take_published(self, published: Published) -> None:
         state, self.held = self.state, published.held
