@@ -6,6 +6,7 @@ in a process of its own (`flows.trainer`).
 """
 
 import logging
+import math
 import time
 from collections.abc import Callable, Sequence
 
@@ -49,13 +50,16 @@ class Loop:
         self.comparisons: tuple[ComparisonFacts, ...] = ()
         """As of the last checkpoint."""
         self.saved_id, self.saved_matured = self.state.last_id, self.state.record.matured
-        self.saved_at = self.trimmed_at = self.restated_at = time.monotonic()
+        self.saved_at = self.trimmed_at = time.monotonic()
+        self.restated_at = -math.inf if self.state.restated.corrections else self.saved_at
         self.write_at = self.saved_at + self.write_every_s
 
     def step(self, block_ms: int = 500) -> int:
         """One iteration: reads what came back, joins it, and does whatever is due. Returns the feedback read."""
         self.renew()
         self._follow_board()
+        if self.saved_id == self.state.last_id:  # what is told is stored, and told again after a crash
+            self._tell_restated(time.monotonic())
         drained_at = self._server_now()
         entries = self.streams.follow("feedback", self.state.last_id, self.batch, block_ms)
         ready = self._shadowed(entries) if entries else []
@@ -168,7 +172,6 @@ class Loop:
                 self.save()
             else:
                 self._show()
-            self._tell_restated(now)
             self._erase()
         if now >= self.write_at:
             self.logbook.write(self.saved_id, self._server_now())
