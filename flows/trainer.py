@@ -150,9 +150,9 @@ class Trainer:
         """A benched learner learns nothing anew: stored states that hold what was erased go, the current one too."""
         fresh = self._amendments.take()
         self.amendments += fresh
-        if any(one.label is None for one in fresh):
-            snapshots.purge(self.folder, self.kept, self.amendments, is_benched=True)
-            self.purged, self._tell_at = len(self.amendments), 0.0
+        self._is_unpurged |= any(one.label is None for one in fresh)
+        if self._is_unpurged and self._rebuilding is None and self._saving is None:
+            self._purge()
 
     def _is_known(self, example: Example) -> bool:
         """Whether it was not erased."""
@@ -292,7 +292,7 @@ class Trainer:
 
     def _purge(self) -> None:
         """What is stored beside the newest state, and holds what was erased, goes."""
-        if snapshots.purge(self.folder, self.kept, self.amendments):
+        if snapshots.purge(self.folder, self.kept, self.amendments, self.benched is not None):
             self.purged, self._is_unpurged, self._tell_at = len(self.amendments), False, 0.0
 
     def _take_published(self, published: Published) -> None:
