@@ -33,7 +33,7 @@ class TrainState:
 
     learner: OnlineLearner
     configured: str
-    """The configuration that it was built from, as JSON: with another one it begins anew."""
+    """The configuration that it was built from, as JSON: with another one it begins anew. More memory is none."""
     genesis: str = field(default_factory=lambda: secrets.token_hex(8))
     """Names this line of states, so that a repeated registration finds the first one."""
     position: int = 0
@@ -53,7 +53,8 @@ class TrainState:
 
     @classmethod
     def fresh(cls, learner: Learner, schema: Schema, name: str) -> "TrainState":
-        return cls(build_online(learner, schema, name), msgspec.json.encode(learner).decode())
+        configured = msgspec.structs.replace(learner, memory_mb=1)
+        return cls(build_online(learner, schema, name), msgspec.json.encode(configured).decode())
 
     def learn(self, examples: Sequence[Example], labels: Labels) -> None:
         """Goes through the examples at `position`, whole blocks of them (`Source`). Raises ExampleRefused."""
