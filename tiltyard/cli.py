@@ -154,10 +154,10 @@ def init(file: Path, label_column: str, output: Path, model: str | None, task: A
 @_state_option
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def status(state: Path | None, as_json: bool) -> None:
-    """What each learner has learned, who answers, and whether the streams flow."""
-    from tiltyard import report
+    """How each learner stands, what needs a person, who answers, and whether the streams flow."""
+    from tiltyard.status import show
 
-    report.status(state, as_json)
+    show(state, as_json)
 
 
 @main.command()
