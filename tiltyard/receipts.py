@@ -93,7 +93,8 @@ def remains(
         listed, board = ", ".join(map(str, versions)), releases.board()
         told.append(
             f"Versions in MLflow that were made while it was there ({listed}): their graphs, golden rows and pickled "
-            "estimators. Delete them in MLflow with their runs, then `mlflow gc`."
+            "estimators, as they were then. Once one neither answers nor shadows, delete it with its run, and run "
+            "`mlflow gc`."
         )
         fitted = [one for one in versions if one in board.versions and _is_batch(releases, one)]
         if fitted:

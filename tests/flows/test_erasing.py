@@ -203,6 +203,31 @@ def test_the_outcome_counts_what_went(place: Place, open_: Callable[[Place], Lea
     assert all(one.purged >= found.amendments for one in facts.values())
 
 
+def test_versions_that_were_made_of_it_are_named(place: Place, open_: Callable[[Place], Learning]) -> None:
+    """Batch versions whose window has one of the predictions, online ones registered after the first of the labels."""
+    fill(place)
+    ledger, hers = place.roles.ledger, [n for n in range(QUESTIONS) if is_anns(n)]
+
+    def enrolled(version: int, at: float, window: tuple[int, int] | None) -> None:
+        first, last = (events.offset(question(n).id) for n in window or (0, 0))
+        numbers = {"training_set": {"first_offset": first, "last_offset": last}} if window else {}
+        ledger.append("enrolled", version, "joins", cause="test", numbers=numbers, now=at)
+
+    learned_s = START_MS / 1000 + (hers[0] + 50) * STEP_MS / 1000
+    enrolled(1, learned_s - 0.005, None)
+    enrolled(2, learned_s + 0.005, None)
+    enrolled(3, learned_s + 9, (hers[0] + 1, hers[1] - 1))
+    enrolled(4, learned_s + 9, (hers[1], hers[1]))
+    ledger.append("retired", 5, "leaves", cause="test", now=learned_s + 9)
+    learning = open_(place)
+    learning.drain()
+    request(place)
+    finish(learning)
+    found = forgetting.outcome_of(place.streams, ANN)
+    assert found is not None
+    assert found.versions == (2, 4)
+
+
 class Killed(Exception):
     """Stands for the end of the process."""
 
