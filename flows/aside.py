@@ -30,10 +30,11 @@ class Aside(Generic[Result]):
     def __init__(self, work: Callable[[], Result]):
         self._out, inlet = os.pipe()
         self._bytes = bytearray()
+        parent = os.getpid()
         self.pid = os.fork()
         if self.pid == 0:
             os.close(self._out)
-            _work_and_exit(work, inlet)
+            _work_and_exit(work, inlet, parent)
         os.close(inlet)
         os.set_blocking(self._out, False)
         self._is_over = False
@@ -103,12 +104,12 @@ def die_with_parent(parent: int, by: signal.Signals = signal.SIGKILL) -> None:
         os.kill(os.getpid(), by)
 
 
-def _work_and_exit(work: Callable[[], Any], inlet: int) -> None:
+def _work_and_exit(work: Callable[[], Any], inlet: int, parent: int) -> None:
     status = 1
     try:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        die_with_parent(os.getppid())
+        die_with_parent(parent)
         with os.fdopen(inlet, "wb") as out:
             out.write(_pickled(work))
         status = 0

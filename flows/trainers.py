@@ -38,7 +38,7 @@ class Trainers:
     def __init__(self, place: Place):
         # One thread each: a fork copies the memory of all threads, and none of them but its own.
         self._environment = os.environ | place.settings.environment() | dict.fromkeys(_THREADS, "1")
-        self._command = [sys.executable, "-m", "flows.trainers", place.name]
+        self._command = [sys.executable, "-m", "flows.trainers", place.name, "--parent", str(os.getpid())]
         self._process = self._start()
 
     def _start(self) -> "subprocess.Popen[bytes]":
@@ -80,9 +80,9 @@ def train(place: Place, name: str) -> None:
         nonlocal stopping
         stopping = True
 
-    signal.signal(signal.SIGTERM, stop)
     folder = place.checkpoint_folder / "learners" / name
     with only_one(folder):
+        signal.signal(signal.SIGTERM, stop)
         trainer = Trainer(place, name)
         while not stopping and not trainer.is_pardoned():
             try:
@@ -106,7 +106,9 @@ def only_one(folder: Path) -> Iterator[None]:
 def main() -> None:
     parser = argparse.ArgumentParser("python -m flows.trainers", description="Train every online learner of a model.")
     parser.add_argument("model")
-    model = parser.parse_args().model
+    parser.add_argument("--parent", type=int, default=os.getppid(), help="process with which this one ends")
+    arguments = parser.parse_args()
+    model = arguments.model
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     try:
         place = place_named(model)
@@ -115,11 +117,11 @@ def main() -> None:
     from learners import online, zoo  # noqa: F401  # River, once for all of them
 
     collect_garbage_seldom()
-    _keep_running(model, list(place.model.learners_of("online")))
+    _keep_running(model, list(place.model.learners_of("online")), arguments.parent)
 
 
-def _keep_running(model: str, names: list[str]) -> None:
-    parent, running, starts = os.getppid(), dict[int, str](), dict.fromkeys(names, 0.0)
+def _keep_running(model: str, names: list[str], parent: int) -> None:
+    running, starts = dict[int, str](), dict.fromkeys(names, 0.0)
     backing_off = dict.fromkeys(names, BACK_OFF_S[0])
     stopping = False
 
@@ -153,6 +155,8 @@ def _fork(model: str, name: str) -> int:
     if pid == 0:
         status = 1
         try:
+            # Until it has its folder there is nothing to store, and the handler of before the fork would only wait.
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
             die_with_parent(parent, signal.SIGTERM)
             train(place_named(model), name)
             status = 0
