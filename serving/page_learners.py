@@ -156,7 +156,8 @@ def notes(name: str, seen: Seen, now: float) -> Iterable[str]:
     frozen = [learner for learner, facts in (seen.learn.learners if seen.learn else {}).items() if facts.frozen]
     if frozen:
         who = f"{page_words.listed(frozen)}{_by_whom(seen, frozen, now)}"
-        yield f"Frozen: {who}. Learning goes on, nothing is published. `tiltyard unfreeze {name}` ends it."
+        end = f"`tiltyard unfreeze {name} --reason TEXT` ends it"
+        yield f"Frozen: {who}. Learning goes on, nothing is published. {end}."
 
 
 def _by_whom(seen: Seen, frozen: Sequence[str], now: float) -> str:

@@ -131,7 +131,7 @@ def test_a_frozen_learner_is_told_with_who_and_why(address: str, client: redis.R
     lines.write(at, "frozen", 1, reason, numbers={"learners": ["linear"]}, cause="ada")
     page = get(address)[1]
     assert 'class="alert warning"' not in page
-    assert "<code>tiltyard unfreeze phishing</code>" in page
+    assert "<code>tiltyard unfreeze phishing --reason TEXT</code>" in page
     told, clock = words(page), time.strftime("%H:%M", time.localtime(at))
     assert f"Frozen: linear, since {clock} by ada: An audit. Learning goes on, nothing is published." in told
     assert "linear v1 frozen 8,940" in told
