@@ -25,6 +25,7 @@ from tests.conftest import free_port
 from tests.flows.test_erasing import QUESTIONS, TRACES, eager, fill, is_anns
 from tests.flows.world import CONFIG, Learning
 from tests.serving.harness import until
+from tiltyard import erase as erase_command
 from tiltyard import valkey
 from tiltyard.cli import main
 
@@ -91,8 +92,8 @@ def learning(place: Place) -> Iterator[Learning]:
 def learned(place: Place) -> Iterator[Learning]:
     """The same, once all is learned and logged."""
     with learning(place) as worker:
-        until(lambda: all(trainer.state.at > 0 for trainer in worker.trainers.values()), timeout_s=30)
-        until(lambda: place.log.offsets_of(masked(place)), timeout_s=30)
+        until(lambda: all(trainer.state.at > 0 for trainer in worker.trainers.values()), timeout_s=60)
+        until(lambda: place.log.offsets_of(masked(place)), timeout_s=60)
         yield worker
 
 
@@ -161,6 +162,46 @@ def test_without_a_learn_run_it_says_what_waits_and_a_second_run_completes_it(ho
     assert holding(place.settings.state) == []
     (kept,) = (place.settings.state / "receipts").iterdir()
     assert "pending" not in kept.name
+
+
+class Killed(Exception):
+    """Stands for the end of the command."""
+
+
+STAGES = [
+    (erase_command.Erasure, "_ask"),
+    (erase_command.Erasure, "_done_by_the_learn_run"),
+    (forgetting, "settle"),
+    (erase_command.Erasure, "_write_down"),
+]
+
+
+@pytest.mark.parametrize(("owner", "name"), STAGES, ids=[name for _, name in STAGES])
+def test_a_command_that_dies_at_any_stage_is_run_again(
+    home: Path, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str
+) -> None:
+    """It finds what was left open, and its receipt has the same counts."""
+    place, real = filled(home), getattr(owner, name)
+
+    def dies(*arguments: Any) -> None:
+        real(*arguments)
+        raise Killed
+
+    with learned(place):
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, name, dies)
+            assert isinstance(erase("--model", "m", "--yes").exception, Killed)
+        result = erase("--model", "m", "--yes", "--json")
+        again = erase("--model", "m", "--yes")
+    receipt = receipts_of(result)["m"]
+    assert (receipt["status"], receipt["predictions"], receipt["learned"]) == ("complete", ANNS, ANNS)
+    assert holding(place.settings.state) == []
+    assert place.roles.ledger.read()[-1].numbers["receipt_sha256"] in _hashes(place)
+    assert again.stdout == "m: nothing is kept about it.\n"
+
+
+def _hashes(place: Place) -> list[str]:
+    return [hashlib.sha256(path.read_bytes()).hexdigest() for path in (place.settings.state / "receipts").iterdir()]
 
 
 def test_a_second_erasure_finds_nothing(home: Path) -> None:
@@ -287,8 +328,8 @@ def test_with_real_processes_no_file_of_the_state_folder_holds_it(
     learn = threading.Thread(target=run, args=(place, _heard, lambda: not over.is_set()))
     learn.start()
     try:
-        until(lambda: _learned(place) == 2 * QUESTIONS, timeout_s=60)
-        until(lambda: place.log.offsets_of(masked(place)), timeout_s=30)
+        until(lambda: _learned(place) == 2 * QUESTIONS, timeout_s=120)
+        until(lambda: place.log.offsets_of(masked(place)), timeout_s=60)
         parts = {Path(name).parts[0] for name in holding(place.settings.state)}
         assert parts >= {"valkey", "log", "journal"}
         result = erase("--model", "m", "--yes", "--json")
