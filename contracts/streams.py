@@ -141,8 +141,7 @@ class Streams:
         wanted = dict.fromkeys(ids)
         if not wanted:
             return {}
-        first = min(wanted, key=events.entry_id)
-        last = max(wanted, key=events.entry_id)
+        first, last = min(wanted, key=events.offset), max(wanted, key=events.offset)
         near = cast(list[tuple[bytes, Fields]], self.client.xrange(self.key(source), first, last, 2 * len(wanted)))
         found = {id_: fields for raw, fields in near if (id_ := raw.decode()) in wanted}
         is_whole = len(near) < 2 * len(wanted)  # the range was read to its end: what is missing is not there

@@ -30,8 +30,10 @@ class Label(msgspec.Struct, frozen=True, gc=False):
 
     at: int
     """Its offset."""
+    asked: str
+    """Id of its prediction."""
     prediction: int
-    """Offset of its prediction."""
+    """The same as an offset."""
     value: str | float
     labeled_at: float | None
     first: int | None
@@ -213,7 +215,7 @@ class Join:
 
     def _asked(self, labels: Sequence[Label]) -> tuple[Predictions, Shadows]:
         """Predictions of today's schema, and shadow scores, by offset."""
-        asked, fingerprint = [events.offset_id(label.prediction) for label in labels], self.schema.fingerprint
+        asked, fingerprint = [label.asked for label in labels], self.schema.fingerprint
         predictions = {
             events.offset(id_): prediction
             for id_, fields in self.streams.look_up("predictions", asked).items()
@@ -251,6 +253,7 @@ class Join:
         feedback, first = events.decode(Feedback, fields), events.first_of(fields)
         return Label(
             events.offset(id_),
+            feedback.prediction_id,
             events.offset(feedback.prediction_id),
             self.schema.label.decode(feedback.label),
             feedback.labeled_at,
