@@ -71,6 +71,11 @@ class Publisher:
     def is_frozen(self) -> bool:
         return self.place.streams.publishing().get(self.name) == "frozen"
 
+    def is_let_through(self, state: TrainState) -> bool:
+        """Whether a person or time says that a revision is published however far it moved."""
+        hold_s = seconds(self.place.model.safeguards.hold)
+        return self._is_accepted() or (state.held_since is not None and time.time() - state.held_since > hold_s)
+
     def _is_accepted(self) -> bool:
         return self.place.streams.publishing().get(self.name) == "accept"
 
@@ -99,15 +104,13 @@ class Publisher:
         return self._anchor
 
     def _held(self, state: TrainState, anchor: dict[int, tuple[float, ...]]) -> str | None:
-        """Why this state is too far from the published one; None where it is not, or a person or time says so."""
+        """Why this state is too far from the published one; None where it is not, or is let through."""
         rules, label = self.place.model.safeguards, self.place.schema.label
         both = sorted(anchor.keys() & state.anchor.keys())
         before, after = (np.array([scores[at] for at in both], np.float64) for scores in (state.anchor, anchor))
         labels = [one.label for one in self._anchored() if isinstance(one.label, float)]
         moved = safeguards.change(before, after, label, float(np.std(labels)) if labels else 1.0)
-        if moved <= rules.max_change or self._is_accepted():
-            return None
-        if state.held_since is not None and time.time() - state.held_since > seconds(rules.hold):
+        if moved <= rules.max_change or self.is_let_through(state):
             return None
         unit = "standard deviations" if label.is_regression else "of the probability"
         return (

@@ -74,6 +74,7 @@ class Trainer:
         self.purged = 0
         self.recent: deque[Example] = deque(maxlen=GOLDEN_ROWS)
         self.held: str | None = None
+        self._held_learned = -1
         self.saved = Saved()
         self.hashed = (-1, "")
         self._saving: Any = None
@@ -203,7 +204,7 @@ class Trainer:
             self._lacking_since = time.monotonic()
             log.error("replay failed learner=%s reason=%s", self.name, error)
             return
-        self._is_unpurged = True
+        self._is_unpurged, self._held_learned = True, -1
         (self.folder / "progress").unlink(missing_ok=True)
         self.source.close()
         self.source, self.complete = self._source(), 0
@@ -236,7 +237,8 @@ class Trainer:
     def _save(self, now: float) -> None:
         """Stores and publishes, where something is new."""
         state = self.state
-        rows = self._golden() if self.publisher.is_due(state) else ()
+        is_held = self._held_learned == state.learner.learned and not self.publisher.is_let_through(state)
+        rows = self._golden() if not is_held and self.publisher.is_due(state) else ()
         if rows:
             state.revision = max(state.revision + 1, state.learner.learned)
         is_new = (state.position, state.applied, state.revision, state.version)
@@ -297,6 +299,7 @@ class Trainer:
 
     def _take_published(self, published: Published) -> None:
         state, self.held = self.state, published.held
+        self._held_learned = -1 if published.held is None else published.learned
         if published.broken is not None:
             self._bench(published.broken)
         elif published.held is not None:
