@@ -67,7 +67,8 @@ def _source(frame: Frame, key: Hashable) -> tuple[Source, ...]:
 def _category_term(frame: Frame, columns: Sequence[Weights], sources: Mapping[Source, Hashable]) -> str:
     """Looks up each (feature, value) in a table whose row 0, all zeros, is for what was never learned."""
     graph = frame.graph
-    places = graph.recall("places", sources, lambda: {source: i + 1 for i, source in enumerate(sources)})
+    # The table's rows have the order of `sources`, in which equal dictionaries may differ: a late class changes it.
+    places = graph.recall("places", list(sources), lambda: {source: i + 1 for i, source in enumerate(sources)})
     codes = graph.codes_by_feature(places, 0, np.int64)
     table = np.zeros((len(sources) + 1, len(columns)))
     for column, weights in zip(table.T, columns, strict=True):

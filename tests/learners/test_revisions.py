@@ -100,6 +100,15 @@ def test_a_new_category_or_split_is_a_new_graph() -> None:
         assert 2 < graphs < (10 if algorithm == "linear" else len(found))
 
 
+def test_a_class_that_comes_late_orders_categories_anew() -> None:
+    """The same categories in another order are other rows of the table."""
+    data = mixed("multiclass", 60)
+    found = revisions(build_online(Learner(algorithm="linear"), data.schema), data, every=1)
+    for latest, expected in found:
+        compared = compare(expected, answers(graph.session(latest.onnx), latest, data))
+        assert compared.max_abs_difference <= ONLINE_TOLERANCE
+
+
 def test_leaves_that_begin_to_answer_by_naive_bayes_lengthen_tables_and_keep_the_graph() -> None:
     """A session of onnxruntime takes tables of another length."""
     data = head(stream("Bananas"), 1500)
