@@ -16,6 +16,7 @@ from typing import Any
 log = logging.getLogger(__name__)
 
 FORMAT = 2
+_RIVER = version("river")  # reading it from River's metadata takes longer than storing a small learner
 
 
 class CheckpointRefused(Exception):
@@ -31,7 +32,7 @@ def save(folder: Path, state: object, **facts: Any) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     body = pickle.dumps(state, protocol=5)
     sha256 = hashlib.sha256(body).hexdigest()
-    header = {"format": FORMAT, "river": version("river"), "sha256": sha256, "facts": facts}
+    header = {"format": FORMAT, "river": _RIVER, "sha256": sha256, "facts": facts}
     unfinished, current = folder / "unfinished", folder / "current"
     with unfinished.open("wb") as file:
         file.write(json.dumps(header).encode() + b"\n" + body)
@@ -85,10 +86,10 @@ def read(path: Path) -> Any:
     """The state in one file. Raises CheckpointRefused."""
     header_line, _, body = path.read_bytes().partition(b"\n")
     header = _header(path, header_line)
-    if header["river"] != version("river"):
+    if header["river"] != _RIVER:
         raise CheckpointRefused(
             path,
-            f"was written with river {header['river']}, and {version('river')} is installed: "
+            f"was written with river {header['river']}, and {_RIVER} is installed: "
             "install that version, or move the folder away to learn anew from the log",
         )
     if hashlib.sha256(body).hexdigest() != header["sha256"]:
