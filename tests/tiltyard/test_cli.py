@@ -27,7 +27,7 @@ from tiltyard.instance import Instance
 
 COMMANDS = (
     "up", "demo", "replay", "init", "status", "models", "history", "promote", "rollback", "freeze", "unfreeze",
-    "accept", "pardon", "doctor", "schema",
+    "accept", "pardon", "erase", "check-learner", "doctor", "schema",
 )  # fmt: skip
 
 
