@@ -7,7 +7,6 @@ import redis
 
 from benchmarks.prequential import (
     FOREST,
-    FOREST_ROWS,
     SHARED,
     compare,
     fitting,
@@ -82,7 +81,8 @@ def test_so_is_what_a_forest_answered(client: redis.Redis, name: str, delay: int
 def test_so_it_is_on_long_real_streams(datasets: Path, client: redis.Redis, name: str, delay: int) -> None:
     """The learners as they are by default, over thousands of rows of each."""
     path = datasets / f"{name}.csv.gz"
-    data = read(path, SHARED[name])
+    rows, forest_rows = SHARED[name]
+    data = read(path, rows)
     prove(client, fitting(data.schema), data, delay)
     client.flushall()
-    prove(client, {FOREST: forest(5)}, read(path, FOREST_ROWS), delay)
+    prove(client, {FOREST: forest(5)}, read(path, forest_rows), delay)
