@@ -148,7 +148,8 @@ class Safeguards(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """Largest mean change of the scores on those rows: share of the probability that moved (total variation), or the
     change of the value in standard deviations of the labels seen."""
     hold: Duration = "1h"
-    """After this time a larger change is published all the same, since the world may really have changed."""
+    """After this time a larger change is published all the same, since the world may really have changed; and before
+    it, once as many labels again were learned as the published revision had."""
 
 
 class Drift(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

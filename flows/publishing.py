@@ -72,9 +72,11 @@ class Publisher:
         return self.place.streams.publishing().get(self.name) == "frozen"
 
     def is_let_through(self, state: TrainState) -> bool:
-        """Whether a person or time says that a revision is published however far it moved."""
+        """Whether a revision is published however far it moved: a person or time says so, or it is another model by
+        now, having learned as many labels again as the published one had."""
         hold_s = seconds(self.place.model.safeguards.hold)
-        return self._is_accepted() or (state.held_since is not None and time.time() - state.held_since > hold_s)
+        is_old = state.held_since is not None and time.time() - state.held_since > hold_s
+        return is_old or 0 < 2 * state.published_learned <= state.learner.learned or self._is_accepted()
 
     def _is_accepted(self) -> bool:
         return self.place.streams.publishing().get(self.name) == "accept"
@@ -108,8 +110,7 @@ class Publisher:
         rules, label = self.place.model.safeguards, self.place.schema.label
         both = sorted(anchor.keys() & state.anchor.keys())
         before, after = (np.array([scores[at] for at in both], np.float64) for scores in (state.anchor, anchor))
-        labels = [one.label for one in self._anchored() if isinstance(one.label, float)]
-        moved = safeguards.change(before, after, label, float(np.std(labels)) if labels else 1.0)
+        moved = safeguards.change(before, after, label, state.spread.deviation)
         if moved <= rules.max_change or self.is_let_through(state):
             return None
         unit = "standard deviations" if label.is_regression else "of the probability"

@@ -30,6 +30,7 @@ from flows.training import ExampleRefused, Source, TrainState, replay
 log = logging.getLogger(__name__)
 
 GOLDEN_ROWS = 16
+BACKLOG = 500  # examples that come at once: labels come one by one where nobody is behind
 AGAIN_S = 1.0
 RETRY_S = 15.0  # MLflow may be starting, which takes about 20 s on a fresh store
 
@@ -53,7 +54,8 @@ class Trainer:
     """One online learner of one model. `step` is one iteration."""
 
     save_every_s = 0.4  # the freshest that a revision can be
-    save_share = 0.1  # of the time, at most, while learning waits for it
+    behind_every_s = 2.0  # while there is a backlog: nobody waits for a revision that is old already
+    save_share = 0.05  # of the time, at most, while learning waits for it
     aside_share = 0.5  # of the time where it does not
     inline_s = 0.02  # a save that takes longer is done beside learning
     hash_share = 0.02  # of the time: hashing walks the whole model
@@ -74,7 +76,7 @@ class Trainer:
         self.purged = 0
         self.recent: deque[Example] = deque(maxlen=GOLDEN_ROWS)
         self.held: str | None = None
-        self._held_learned = -1
+        self._held_learned, self._has_backlog = -1, False
         self.saved = Saved()
         self.hashed = (-1, "")
         self._saving: Any = None
@@ -94,6 +96,7 @@ class Trainer:
         if self.benched is None:
             # The loop writes them the other way round: whoever has an example knows the corrections before it.
             examples = self.source.take()
+            self._has_backlog = len(examples) >= BACKLOG
             self._amend()
             if not examples and self.source.is_empty():
                 self.complete = self.joined
@@ -284,7 +287,8 @@ class Trainer:
         now = time.monotonic()
         took_s = now - self._began
         share = self.save_share if isinstance(saving, Inline) else self.aside_share
-        self.saved, self._save_at = saved, now + max(self.save_every_s, took_s / share - took_s)
+        every_s = max(self.save_every_s, self.behind_every_s) if self._has_backlog else self.save_every_s
+        self.saved, self._save_at = saved, now + max(every_s, took_s / share - took_s)
         if saved.hashed is not None:
             self.hashed, self._hash_at = saved.hashed, now + saved.hash_s / self.hash_share
         if saved.published is not None:

@@ -15,6 +15,7 @@ from contracts.schema import Schema
 from flows import checkpoint, snapshots
 from learners.catalogue import build_online
 from learners.online import LearnerFailed, OnlineLearner
+from learners.safeguards import Spread
 
 Labels = Mapping[int, str | float | None]
 """What amendments made of labels, by offset of the prediction; None where it was erased."""
@@ -48,6 +49,8 @@ class TrainState:
     """Labels that the published revision has learned; -1 where it has learned something else than this state."""
     anchor: dict[int, tuple[float, ...]] = field(default_factory=dict)
     """Scores of the published revision on the anchor rows, by offset of the prediction."""
+    spread: Spread = field(default_factory=Spread)
+    """Of the values seen as labels, in a regression."""
     held_since: float | None = None
     """Epoch seconds from which on no revision was fit to publish."""
 
@@ -73,6 +76,8 @@ class TrainState:
             raise ExampleRefused(example, error.reason) from error
         self.position += len(examples)
         self.at = examples[-1].at
+        if self.learner.schema.label.is_regression:
+            self.spread.add([one.label for one in examples if one.row is not None])
 
     def _learn_block(self, block: Sequence[Example], labels: Labels) -> None:
         """Blocks lie where they lie in the journal, however many of their examples were erased."""

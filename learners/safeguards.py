@@ -1,11 +1,41 @@
 """How far one state of a learner is from another, on rows that never change."""
 
+import math
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 
 from contracts.schema import Label
 
 Floats = npt.NDArray[np.float64]
+
+
+@dataclass
+class Spread:
+    """Count, mean and sum of squared deviations of values, added up in pieces.
+
+    Chan, Golub and LeVeque (1983), "Algorithms for computing the sample variance".
+    """
+
+    n: int = 0
+    mean: float = 0.0
+    squares: float = 0.0
+
+    def add(self, values: npt.ArrayLike) -> None:
+        """Counts float64[k]."""
+        more = np.asarray(values, np.float64)
+        if not len(more):
+            return
+        apart, n = float(more.mean()) - self.mean, self.n + len(more)
+        self.squares += float(((more - more.mean()) ** 2).sum()) + apart * apart * self.n * len(more) / n
+        self.mean += apart * len(more) / n
+        self.n = n
+
+    @property
+    def deviation(self) -> float:
+        """The standard deviation of what was counted; 0 for nothing."""
+        return math.sqrt(self.squares / self.n) if self.n else 0.0
 
 
 def change(before: Floats, after: Floats, label: Label, spread: float) -> float:

@@ -139,7 +139,7 @@ def test_a_replay_starts_from_the_newest_snapshot_that_the_correction_leaves_as_
     with contextlib.closing(Learning(place)) as learning:
         learning.loop.batch = 500
         for trainer in learning.trainers.values():
-            trainer.save_every_s = 0.0
+            trainer.save_every_s = trainer.behind_every_s = 0.0
             trainer.save_share = 1e9
         learning.drain()
         kept = snapshots.of(learning.trainers["linear"].kept)

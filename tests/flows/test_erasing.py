@@ -86,7 +86,7 @@ def eager(learning: Learning) -> Learning:
     """It saves, writes and looks for requests at every step."""
     learning.loop.save_every_s = learning.loop.write_every_s = learning.loop.write_at = 0.0
     for trainer in learning.trainers.values():
-        trainer.save_every_s = 0.0
+        trainer.save_every_s = trainer.behind_every_s = 0.0
         trainer.save_share = 1.0
     return learning
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import redis
 
@@ -20,6 +21,7 @@ from flows.checkpoint import CheckpointRefused
 from flows.place import Place
 from flows.trainer import Trainer
 from learners.catalogue import build_online
+from learners.safeguards import Spread
 from tests.flows.world import CONFIG, Learning, fill, place_in, question
 
 VERSION = 7
@@ -76,7 +78,8 @@ def training(place: Place, name: str = "linear") -> Iterator[Trainer]:
     """A trainer whose version is enrolled, as after its registration."""
     trainer = Trainer(place, name, Inline)
     trainer.state.version = VERSION
-    trainer.save_every_s, trainer.save_share, trainer.tell_every_s = 0.0, 1e9, 0.0
+    trainer.save_every_s = trainer.behind_every_s = trainer.tell_every_s = 0.0
+    trainer.save_share = 1e9
     place.releases.set_board(Board(champion=VERSION))
     with contextlib.closing(trainer):
         yield trainer
@@ -114,12 +117,12 @@ def test_a_revision_that_moved_too_far_is_held_and_shown_and_the_last_one_stays(
     text = CONFIG + "[models.m.safeguards]\nmax_change = 0.2\nanchor_rows = 64\n"
     place = place_in(place.settings.state, place.client, text)
     with training(place, "tree") as trainer:
-        write(place, examples(1_500))
+        write(place, examples(4_000))
         drain(trainer)
         good = place.releases.revisions()[VERSION]
-        write(place, examples(6_000, 1_500, flipped=True))
+        write(place, examples(3_900, 4_000, flipped=True))
         drain(trainer)
-        assert trainer.state.learner.learned == 7_500
+        assert trainer.state.learner.learned == 7_900
         assert place.releases.revisions()[VERSION] == good
         held = facts(place, "tree").held
         assert held is not None
@@ -136,16 +139,38 @@ def test_a_held_revision_is_published_in_time(place: Place) -> None:
     text = CONFIG + '[models.m.safeguards]\nmax_change = 0.2\nhold = "100ms"\n'
     place = place_in(place.settings.state, place.client, text)
     with training(place, "tree") as trainer:
-        write(place, examples(1_500))
+        write(place, examples(4_000))
         drain(trainer)
         good = place.releases.revisions()[VERSION]
-        write(place, examples(6_000, 1_500, flipped=True))
+        write(place, examples(3_900, 4_000, flipped=True))
         drain(trainer)
         assert place.releases.revisions()[VERSION] == good
         time.sleep(0.15)
-        write(place, examples(1, 7_500))
+        write(place, examples(1, 7_900))
         drain(trainer)
         assert place.releases.revisions()[VERSION] > good
+
+
+def test_a_model_that_doubled_what_it_knows_is_not_held(place: Place) -> None:
+    """A young one moves far with every label, and is another one soon."""
+    text = CONFIG + "[models.m.safeguards]\nmax_change = 0.001\n"
+    place = place_in(place.settings.state, place.client, text)
+    with training(place) as trainer:
+        published = []
+        for n in range(8):
+            write(place, examples(10, 10 * n))
+            drain(trainer)
+            published.append(place.releases.revisions()[VERSION])
+    assert published == [10, 20, 20, 40, 40, 40, 40, 80]
+
+
+def test_the_spread_of_labels_does_not_depend_on_how_they_come() -> None:
+    """Counted in pieces or at once, to rounding."""
+    values = np.random.default_rng(0).normal(1e6, 3, 1_000)
+    spread = Spread()
+    for piece in np.split(values, [1, 7, 400, 400]):
+        spread.add(piece)
+    assert spread.deviation == pytest.approx(values.std(), rel=1e-9)
 
 
 def test_a_frozen_learner_learns_and_stores_and_publishes_nothing(place: Place) -> None:
