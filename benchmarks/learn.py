@@ -78,7 +78,8 @@ def _place(folder: Path, client: redis.Redis, algorithm: str, width: int) -> Pla
     features = ", ".join(f'x{i} = "float"' for i in range(width))
     text = (
         f'[models.m]\nlabel = {{task = "binary", classes = [false, true]}}\nfeatures = {{{features}}}\n'
-        f'learners = {{one = {{algorithm = "{algorithm}"}}}}\ngate = {{maturity = "5s", bootstrap_labels = 1_000_000}}\n'
+        f'learners = {{one = {{algorithm = "{algorithm}"}}}}\n'
+        'gate = {maturity = "5s", bootstrap_labels = 1_000_000}\n'
     )
     return open_place("m", parse(text).models["m"], Settings(state=folder), client)
 
