@@ -38,6 +38,9 @@ min_rows = 50
 """
 
 
+pytestmark = pytest.mark.xdist_group("roles")  # the second test goes on where the first one ends
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One state folder, since a fresh MLflow store takes seconds."""
