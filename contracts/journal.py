@@ -12,19 +12,18 @@ import contextlib
 import fcntl
 import itertools
 import os
-import struct
-import zlib
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 import msgspec
 
+from contracts import frames
+from contracts.frames import Frame, JournalDamaged
 from contracts.lease import LeaseTaken
 from contracts.schema import Value
 
 SEGMENT_BYTES = 64 << 20
-_HEAD = struct.Struct("<III")  # bytes of the body, its CRC-32, examples in it
 _SUFFIX = ".journal"
 _AMENDMENTS = "amendments"
 _FRAME = 10_000  # amendments of one frame, where they are written anew
@@ -58,17 +57,6 @@ _amendments = msgspec.msgpack.Decoder(list[Amendment])
 _encode = msgspec.msgpack.Encoder().encode
 
 
-class JournalDamaged(Exception):
-    """A frame that is followed by others cannot be read; nothing after it was learned."""
-
-    def __init__(self, path: Path, byte: int):
-        super().__init__(
-            f"{path} is damaged at byte {byte}; put it back from a copy, "
-            "or move the model's journal and checkpoints away to learn anew"
-        )
-        self.path, self.byte = path, byte
-
-
 class Journal:
     """The one writer's end. What was appended before is skipped by its `at`: repeating a run changes nothing."""
 
@@ -80,11 +68,11 @@ class Journal:
         self._amended: set[tuple[int, int]] = set()
         self.end, self.last_at = 0, -1
         """Examples ever appended, and `at` of the newest."""
-        self._lock = _opened(folder / "lock")
+        self._lock = frames.opened(folder / "lock")
         _lock(self._lock, folder)
         segments = segments_of(folder)
         self._start = segments[-1] if segments else 0
-        self._amending, self._file = _opened(folder / _AMENDMENTS), _opened(self._path)
+        self._amending, self._file = frames.opened(folder / _AMENDMENTS), frames.opened(self._path)
         try:
             self._recall(segments)
         except JournalDamaged:
@@ -93,13 +81,14 @@ class Journal:
 
     def _recall(self, segments: list[int]) -> None:
         """What was appended so far, after whose last whole frame both files go on."""
-        for body, _ in _frames_for_append(self._amending, self.folder / _AMENDMENTS):
+        for body, _ in frames.recovered(self._amending, self.folder / _AMENDMENTS):
             self._remember(_amendments.decode(body))
         last, self.end = b"", self._start
-        for body, count in _frames_for_append(self._file, self._path):
+        for body, count in frames.recovered(self._file, self._path):
             self.end, last = self.end + count, body
         if not last and len(segments) > 1:
-            last = _last_body(self.folder, segments[-2])
+            for body, _ in frames.ended(segment(self.folder, segments[-2])):
+                last = body
         if last:
             self.last_at = _examples.decode(last)[-1].at
 
@@ -116,14 +105,14 @@ class Journal:
             return
         if self._file.tell() > SEGMENT_BYTES:
             self.roll()
-        _write(self._file, _encode(fresh), len(fresh))
+        frames.write(self._file, _encode(fresh), len(fresh))
         self.end, self.last_at = self.end + len(fresh), fresh[-1].at
 
     def amend(self, amendments: Iterable[Amendment]) -> None:
         """Adds amendments; one that is there already, by the same cause, is skipped."""
         fresh = [one for one in amendments if (one.prediction, one.by) not in self._amended]
         if fresh:
-            _write(self._amending, _encode(fresh), len(fresh))
+            frames.write(self._amending, _encode(fresh), len(fresh))
             self._remember(fresh)
 
     def _remember(self, amendments: list[Amendment]) -> None:
@@ -142,7 +131,7 @@ class Journal:
         os.fsync(self._file.fileno())
         self._file.close()
         self._start = self.end
-        self._file = _opened(self._path)
+        self._file = frames.opened(self._path)
 
     def erase(self, predictions: set[int], by: int) -> list[Amendment]:
         """Makes it as if these predictions had never been labelled; returns the amendments that tell learners so.
@@ -161,7 +150,7 @@ class Journal:
         ]
         # Learners hear of it last: once they do, no file has anything left to read.
         kept = [_forgotten(one, predictions) for one in self.amendments]
-        _sync(self.folder)
+        frames.sync(self.folder)
         if fresh or kept != self.amendments:
             self._replace_amendments(kept + fresh)
         return [one for one in self.amendments if one.label is None and one.by == by]
@@ -171,13 +160,13 @@ class Journal:
         path = self.folder / _AMENDMENTS
         unfinished = path.with_suffix(".unfinished")
         unfinished.unlink(missing_ok=True)
-        file = _opened(unfinished)
+        file = frames.opened(unfinished)
         for first in range(0, len(amendments), _FRAME):
             frame = amendments[first : first + _FRAME]
-            _write(file, _encode(frame), len(frame))
+            frames.write(file, _encode(frame), len(frame))
         os.fsync(file.fileno())
         unfinished.replace(path)
-        _sync(self.folder)
+        frames.sync(self.folder)
         self._amending.close()
         self._amending, self.amendments, self._amended = file, [], set()
         self._remember(amendments)
@@ -214,20 +203,20 @@ class Follower:
                 return taken
         return []
 
-    def _next_frame(self) -> tuple[bytes, int] | None:
+    def _next_frame(self) -> Frame | None:
         """The next frame of this segment, or the first of the one after it."""
         assert self._file is not None
-        found = _next_frame(self._file)
+        found = frames.next_frame(self._file)
         if found is not None or not self._is_ended(self._file):
             return found
-        found = _next_frame(self._file)  # what was appended between the two looks
+        found = frames.next_frame(self._file)  # what was appended between the two looks
         if found is None:
             successor = segment(self.folder, self._next)
             if self._file.read(1) or not successor.exists():
                 raise JournalDamaged(segment(self.folder, self._start), self._file.tell())
             self._file.close()
             self._start, self._file = self._next, successor.open("rb")
-            found = _next_frame(self._file)
+            found = frames.next_frame(self._file)
         return found
 
     def _is_ended(self, file: BinaryIO) -> bool:
@@ -271,7 +260,7 @@ class Amendments:
                 return []
             self._file, known = self._path.open("rb"), self._taken
         taken: list[Amendment] = []
-        while (found := _next_frame(self._file)) is not None:
+        while (found := frames.next_frame(self._file)) is not None:
             taken += _amendments.decode(found[0])
         taken = taken[known:]
         self._taken += len(taken)
@@ -324,94 +313,23 @@ def _lock(file: BinaryIO, folder: Path) -> None:
         raise LeaseTaken(f"the journal of {folder.name}") from None
 
 
-def _sync(folder: Path) -> None:
-    """Makes what was replaced in a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _opened(path: Path) -> BinaryIO:
-    path.touch()
-    return path.open("r+b", buffering=0)
-
-
-def _write(file: BinaryIO, body: bytes, count: int) -> None:
-    # One write: a reader may see less than a frame, and then waits, but never a hole.
-    frame = memoryview(_HEAD.pack(len(body), zlib.crc32(body), count) + body)
-    while frame:
-        frame = frame[file.write(frame) :]
-
-
-def _next_frame(file: BinaryIO) -> tuple[bytes, int] | None:
-    """The next whole frame, or None with the file where it was."""
-    at = file.tell()
-    head = file.read(_HEAD.size)
-    if len(head) == _HEAD.size:
-        size, checksum, count = _HEAD.unpack(head)
-        body = file.read(size)
-        if len(body) == size and zlib.crc32(body) == checksum:
-            return body, count
-    file.seek(at)
-    return None
-
-
-def _frames_for_append(file: BinaryIO, path: Path) -> Iterator[tuple[bytes, int]]:
-    """Every frame; then the file is cut after the last whole one, where appending goes on."""
-    while (found := _next_frame(file)) is not None:
-        yield found
-    end = file.tell()
-    if _follows_another(file, end):
-        raise JournalDamaged(path, end)
-    file.truncate(end)
-
-
-def _follows_another(file: BinaryIO, at: int) -> bool:
-    """Whether a whole frame comes after an unreadable one: then it was damaged, and not cut short by a crash."""
-    head = file.read(_HEAD.size)
-    size = _HEAD.unpack(head)[0] if len(head) == _HEAD.size else 0
-    file.seek(at + _HEAD.size + size)
-    follows = len(head) == _HEAD.size and _next_frame(file) is not None
-    file.seek(at)
-    return follows
-
-
-def _last_body(folder: Path, start: int) -> bytes:
-    body = b""
-    with segment(folder, start).open("rb") as file:
-        while (found := _next_frame(file)) is not None:
-            body = found[0]
-    return body
-
-
 def _erase(path: Path, predictions: set[int]) -> list[Example]:
     """Puts tombstones in a segment; returns the examples of these predictions, tombstones included.
 
     Raises JournalDamaged, having changed nothing.
     """
-    found = [one for body, _ in _frames(path) for one in _examples.decode(body) if one.prediction in predictions]
+    found = [one for body, _ in frames.ended(path) for one in _examples.decode(body) if one.prediction in predictions]
     if all(one.row is None for one in found):
         return found
     unfinished = path.with_suffix(".unfinished")
     with unfinished.open("wb", buffering=0) as file:
-        for body, count in _frames(path):
+        for body, count in frames.ended(path):
             examples = _examples.decode(body)
             kept = [_tombstone(one) if one.prediction in predictions else one for one in examples]
-            _write(file, _encode(kept), count)
+            frames.write(file, _encode(kept), count)
         os.fsync(file.fileno())
     unfinished.replace(path)
     return found
-
-
-def _frames(path: Path) -> Iterator[tuple[bytes, int]]:
-    """Every frame of a segment that is complete. Raises JournalDamaged."""
-    with path.open("rb") as file:
-        while (found := _next_frame(file)) is not None:
-            yield found
-        if file.read(1):
-            raise JournalDamaged(path, file.tell() - 1)
 
 
 def _tombstone(example: Example) -> Example:

@@ -13,6 +13,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from contracts import frames
+
 log = logging.getLogger(__name__)
 
 FORMAT = 2
@@ -41,7 +43,7 @@ def save(folder: Path, state: object, **facts: Any) -> int:
     if current.exists():
         current.replace(folder / "previous")
     unfinished.replace(current)
-    _sync(folder)
+    frames.sync(folder)
     return len(body)
 
 
@@ -95,12 +97,3 @@ def read(path: Path) -> Any:
     if hashlib.sha256(body).hexdigest() != header["sha256"]:
         raise CheckpointRefused(path, "is damaged: its content differs from its hash")
     return pickle.loads(body)  # our own file, checked by hash
-
-
-def _sync(folder: Path) -> None:
-    """Makes the renames themselves durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

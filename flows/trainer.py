@@ -6,7 +6,6 @@ from before its example is taken through the journal anew, beside live learning,
 """
 
 import logging
-import os
 import time
 from collections import deque
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import redis
 
 from contracts import journal
@@ -419,12 +419,8 @@ class Trainer:
 
 
 def resident_mb() -> float:
-    """Resident memory of this process in MiB; 0 where the system does not say."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-    except OSError:
-        return 0.0
-    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+    """Resident memory of this process in MiB."""
+    return float(psutil.Process().memory_info().rss) / 2**20
 
 
 def _text(path: Path) -> str | None:

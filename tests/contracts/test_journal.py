@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from contracts import journal
-from contracts.journal import Amendment, Amendments, Example, Follower, Journal, JournalDamaged
+from contracts.frames import JournalDamaged
+from contracts.journal import Amendment, Amendments, Example, Follower, Journal
 from contracts.lease import LeaseTaken
 
 SECRET = "9f3c-so-secret-9f3c"
