@@ -25,6 +25,7 @@ from river import (
 from contracts.schema import Feature, Label, Schema
 from learners.export import NotExportable, graph, revision, to_onnx
 from learners.online import OnlineLearner, class_keys
+from learners.parity import compare
 from tests.learners.streams import Stream, mixed, stream
 from tests.learners.test_ensembles import ADAPTIVE, EAGER, LOGISTIC, head
 from tests.learners.test_export import differs, name_of
@@ -176,6 +177,26 @@ def _labels(model: base.Classifier, schema: Schema, rows: Sequence[Any]) -> np.n
     labels = [model.predict_one(schema.as_dict(row)) for row in rows]
     none = [1 / len(keys)] * len(keys)
     return np.array([none if label is None else [float(key == label) for key in keys] for label in labels])
+
+
+def test_probabilities_that_river_rounds_to_nothing_are_nothing() -> None:
+    """Its sigmoid is 0 below -30: where every class of several is, all are equally probable, and none is the best."""
+    schema = Schema((Feature("x", "float"),), Label("multiclass", ("a", "b", "c")))
+    model = multiclass.OneVsRestClassifier(linear_model.LogisticRegression())
+    codes = multiclass.OutputCodeClassifier(linear_model.LogisticRegression(), code_size=4, seed=1)
+    labels = [(1e3, "b"), (-10.0, "a"), (1.0, "b"), (100.0, "a"), (10.0, "c"), (-10.0, "c"), (10.0, "c")]
+    for x, label in labels:
+        model.learn_one({"x": x}, label)
+        codes.learn_one({"x": x}, label)
+    rows = [(sign * 10.0**power * step,) for sign in (-1, 1) for power in range(-4, 6) for step in (1, 2, 5, 8)]
+    learner = OnlineLearner("mine", model, schema)
+    session = graph.session(to_onnx(model, schema).SerializeToString())
+    expected = learner.score_many(rows)
+    found = compare(expected, graph.run(session, schema, rows))
+    assert (found.max_abs_difference < 1e-12, found.flips) == (True, 0)
+    assert [1 / 3] * 3 in expected.tolist()
+    session = graph.session(to_onnx(codes, schema).SerializeToString())
+    assert np.array_equal(graph.run(session, schema, rows), _labels(codes, schema, rows))
 
 
 FLOAT = Schema((Feature("x", "float"),), Label("binary", (False, True)))
