@@ -4,6 +4,8 @@
 >>> model = preprocessing.StandardScaler() | linear_model.LogisticRegression()
 >>> onnx_model = to_onnx(model, schema)  # doctest: +SKIP
 
+An anomaly scorer answers `score_one`: give it a schema whose label is a regression, one number.
+
 Missing numbers and categories act as absent keys do in River, unseen categories likewise; a class that was never seen
 has probability 0, and a model that has no opinion yet answers equal probabilities, or 0. Differences are those of the
 order of summation: below 1e-12 of the sum's largest term.

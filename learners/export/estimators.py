@@ -9,10 +9,11 @@ from river import anomaly, ensemble, forest, linear_model, multiclass, naive_bay
 from river.compose import Pipeline
 
 from learners import zoo
-from learners.export import bayes, ensembles, leaves, reductions, trees
+from learners.export import anomalies, bayes, ensembles, leaves, reductions, trees
 from learners.export.frame import Frame, NotExportable
 from learners.export.graph import Graph
-from learners.export.linear import linear
+from learners.export.linear import coefficients, linear
+from learners.export.refused import REFUSED
 from learners.export.transformers import transform
 from learners.online import class_keys, class_scores
 
@@ -25,7 +26,7 @@ def emit(model: Any, frame: Frame, alone: bool) -> str:
             frame = transform(step, frame)
     exporter = _ESTIMATORS.get(type(model))
     if exporter is None:
-        reason = _REFUSED.get(type(model), f"known estimators are {', '.join(supported())}")
+        reason = REFUSED.get(type(model), f"known estimators are {', '.join(supported())}")
         raise NotExportable(type(model).__name__, reason)
     return exporter(model, frame, alone)
 
@@ -61,7 +62,7 @@ def _expect_classes(model: Any, frame: Frame, classes: Iterable[Any]) -> None:
 def _logistic(model: Any, frame: Frame, alone: bool) -> str:
     """Both classes as logistic functions of the same sum with opposite signs."""
     _expect(model, frame, "binary")
-    positive, bias = _coefficients(model)
+    positive, bias = coefficients(model)
     if not alone:
         return _sigmoids(frame.graph, linear(type(model).__name__, frame, [positive], [bias]))
     negative = {key: -value for key, value in positive.items()}
@@ -98,15 +99,9 @@ def _softmax(model: Any, frame: Frame, alone: bool) -> str:
 
 def _regression(model: Any, frame: Frame, alone: bool) -> str:
     _expect(model, frame, "regression")
-    column, bias = _coefficients(model)
+    column, bias = coefficients(model)
     value = linear(type(model).__name__, frame, [column], [bias])
     return frame.graph.add("Exp", value) if isinstance(model.loss, optim.losses.Poisson) else value
-
-
-def _coefficients(model: Any) -> tuple[dict[Any, float], float]:
-    if not math.isfinite(model.intercept):
-        raise NotExportable(type(model).__name__, "its intercept is not finite")
-    return dict(model.weights), float(model.intercept)
 
 
 def _standard_target(model: Any, frame: Frame, alone: bool) -> str:
@@ -194,6 +189,21 @@ def _regressors(export: Callable[[Any, Frame, ensembles.Emit], str]) -> "Exporte
     return regressor
 
 
+def _scorer(export: Callable[[Any, Frame], str]) -> "Exporter":
+    def scorer(model: Any, frame: Frame, alone: bool) -> str:
+        if not frame.graph.schema.label.is_regression:
+            reason = "it scores anomalies and answers no label; use a classifier, or a schema with a regression label"
+            raise NotExportable(type(model).__name__, reason)
+        return export(model, frame)
+
+    return scorer
+
+
+def _filter(model: Any, frame: Frame, alone: bool) -> str:
+    """What it filters by: the score, not whether that is too high."""
+    return emit(model.anomaly_detector, frame, alone)
+
+
 Exporter = Callable[[Any, Frame, bool], str]
 _PLAIN: dict[type, Exporter] = {
     kind: _tree_regressor if issubclass(kind, tree.HoeffdingTreeRegressor) else _tree_classifier for kind in trees.PLAIN
@@ -228,18 +238,8 @@ _ESTIMATORS: dict[type, Exporter] = {
     multiclass.OutputCodeClassifier: _output_code,
     ensemble.AdaBoostClassifier: _classifiers(ensembles.boosting_classifier),
     ensemble.ADWINBoostingClassifier: _classifiers(ensembles.boosting_classifier),
-}
-
-_ANOMALY_SCORERS = (anomaly.HalfSpaceTrees, anomaly.OneClassSVM, anomaly.LocalOutlierFactor, anomaly.GaussianScorer)
-_ALTERNATES = (
-    "River also asks the leaves of alternate subtrees, and raises where one has split or has learned nothing; "
-    "an adaptive random forest replaces whole trees instead"
-)
-_REFUSED: dict[type, str] = {
-    tree.HoeffdingAdaptiveTreeClassifier: _ALTERNATES,
-    tree.HoeffdingAdaptiveTreeRegressor: _ALTERNATES,
-    ensemble.VotingClassifier: (
-        "of classes with equal votes, River takes the one that its first member met first; use a StackingClassifier"
-    ),
-    **dict.fromkeys(_ANOMALY_SCORERS, "it scores anomalies and answers no label; use a classifier"),
+    anomaly.HalfSpaceTrees: _scorer(anomalies.half_space_trees),
+    anomaly.OneClassSVM: _scorer(anomalies.one_class_svm),
+    anomaly.ThresholdFilter: _filter,
+    anomaly.QuantileFilter: _filter,
 }

@@ -31,6 +31,13 @@ def linear(name: str, frame: Frame, columns: Sequence[Weights], bias: Sequence[f
     return _sum(frame, terms, bias)
 
 
+def coefficients(model: Any) -> tuple[dict[Hashable, float], float]:
+    """Weights and intercept of one of River's linear models. Raises NotExportable."""
+    if not math.isfinite(model.intercept):
+        raise NotExportable(type(model).__name__, "its intercept is not finite")
+    return dict(model.weights), float(model.intercept)
+
+
 def _number_terms(frame: Frame, columns: Sequence[Weights]) -> list[str]:
     graph, terms = frame.graph, []
     for block in frame.numbers:

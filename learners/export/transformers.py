@@ -7,7 +7,7 @@ from itertools import combinations, combinations_with_replacement
 from typing import Any
 
 import numpy as np
-from river import base, compose, feature_extraction, feature_selection, preprocessing
+from river import anomaly, base, compose, feature_extraction, feature_selection, preprocessing
 
 from learners.export import encoders
 from learners.export.frame import Frame, NotExportable, Numbers, refuse_categories
@@ -175,6 +175,11 @@ def _selected(selector: Any, frame: Frame, keep: Callable[[Hashable], bool]) -> 
     return replace(frame, numbers=tuple(blocks), has_gaps=True)
 
 
+def _filter(filtering: Any, frame: Frame) -> Frame:
+    """It keeps later steps from learning what is strange, and lets every question pass."""
+    return frame
+
+
 def _inclusion(selector: Any, frame: Frame) -> Frame:
     raise NotExportable("PoissonInclusion", "it draws at random whenever it is asked; VarianceThreshold does not")
 
@@ -199,4 +204,6 @@ _TRANSFORMERS: dict[type, Callable[[Any, Frame], Frame]] = {
     feature_selection.VarianceThreshold: _variance,
     feature_selection.SelectKBest: _k_best,
     feature_selection.PoissonInclusion: _inclusion,
+    anomaly.ThresholdFilter: _filter,
+    anomaly.QuantileFilter: _filter,
 }

@@ -7,7 +7,7 @@ from onnx import numpy_helper
 
 from learners.export.graph import ML, Graph
 
-LESS_OR_EQUAL, EQUAL = 0, 4
+LESS_OR_EQUAL, LESS, EQUAL = 0, 1, 4
 _SUM = 1
 
 # An index of a branch, or the complement of one of a leaf. Columns of plain numbers, here and below: objects by the

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 from river import (
-    anomaly,
     base,
     compose,
     ensemble,
@@ -237,7 +236,6 @@ REFUSED = [
         "OrdinalEncoder",
         'lack the feature "x"',
     ),
-    (anomaly.HalfSpaceTrees(), FLOAT, "HalfSpaceTrees", "answers no label"),
 ]
 
 
