@@ -31,6 +31,7 @@ FeatureSpec = Annotated[
 ]
 Name = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_-]{0,62}$", description="Lower case, digits, - and _.")]
 Fraction = Annotated[float, Meta(gt=0, lt=1)]
+Share = Annotated[float, Meta(gt=0, le=1)]
 Count = Annotated[int, Meta(ge=1)]
 
 
@@ -94,8 +95,10 @@ class Gate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     max_age: Duration = "30d"
     season: Duration | None = None
     """Length of the traffic's cycle; decisions then fall on whole cycles only."""
-    loss: Literal["zero_one", "brier", "log", "absolute", "squared"] | None = None
+    loss: Literal["zero_one", "cost", "brier", "log", "absolute", "squared"] | None = None
     """Default: zero_one for classes, absolute for values."""
+    costs: tuple[tuple[float, ...], ...] = ()
+    """For cost loss, in class order: costs[i][j] is that of answering class j where class i is true."""
     clip: Annotated[float, Meta(gt=0)] | None = None
     """Largest error that counts, for absolute and squared loss, in label units. Default: the champion's 99th
     percentile of absolute error over its first labels, fixed for its tenure."""
@@ -103,8 +106,27 @@ class Gate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     """How long a prediction waits for its label before it becomes evidence; must exceed the slowest class's delay."""
     shadow_timeout: Duration = "10s"
     """How long a label waits for the shadow scores of its prediction, before the pair counts as uncovered."""
+    guardrails: dict[Literal["zero_one", "brier", "log"], Share] = {}
+    """Other losses that must not suffer: by how much at most, as a share of their range."""
+    segments: tuple[str, ...] = ()
+    """Categorical or bool features: a challenger that is shown worse where one has some value is not promoted."""
+    min_coverage: Share = 0.8
+    """Share of the questions on which versions may differ that must have labels. Set 0 only where labels are given to a
+    random sample."""
+    unit: str | None = None
+    """What counts once as evidence, however often it asks: a feature's name, or "entity". Default: each question."""
+    unit_window: Duration | None = None
+    """Within this long; default: the whole tenure."""
     bootstrap_labels: Count = 200
     """Labels a learner must have seen to replace the prior, when there is no champion yet."""
+    max_failures: Share = 0.01
+    """A champion that leaves more than this share of its questions without an answer, or takes longer than
+    `max_latency` for more than this share, is rolled back at once. 1: never."""
+    max_latency: Duration = "100ms"
+    """Longest that a version may compute on what is asked together."""
+    max_class_shift: Share = 0.3
+    """A champion whose share of answers of one class jumps by more than this, against what the version before it
+    answers to the same questions, is rolled back at once. 1: never."""
 
 
 class Schedules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -307,7 +329,7 @@ def _nearest(name: str, known: Any) -> str:
 
 def _refuse_contradictions(name: str, model: Model) -> None:
     gate, at = model.gate, f"models.{name}"
-    for key in ("max_age", "maturity", "shadow_timeout"):
+    for key in ("max_age", "maturity", "shadow_timeout", "max_latency"):
         seconds(getattr(gate, key))
     if seconds(model.label_horizon) <= seconds(gate.maturity):
         raise ConfigError(f"{at}.label_horizon: must exceed gate.maturity, or predictions expire before they count")
@@ -323,8 +345,32 @@ def _refuse_contradictions(name: str, model: Model) -> None:
     if labels.on_timeout == "negative" and model.label.task != "binary":
         raise ConfigError(f'{at}.labels.on_timeout: "negative" needs a binary label; this one is {model.label.task}')
     classes = not model.label.is_regression
-    if classes != (model.loss in ("zero_one", "brier", "log")):
+    if classes != (model.loss in ("zero_one", "cost", "brier", "log")):
         raise ConfigError(f'{at}.gate.loss: "{model.loss}" does not fit a {model.label.task} label')
+    _refuse_strange_evidence(at, model)
+
+
+def _refuse_strange_evidence(at: str, model: Model) -> None:
+    """What the gate is to count must be there to be counted."""
+    gate, features = model.gate, {feature.name: feature for feature in model.schema.features}
+    if (gate.loss == "cost") != bool(gate.costs):
+        raise ConfigError(f'{at}.gate.costs: go with loss = "cost", one row of numbers for each true class')
+    width = model.label.width
+    if gate.costs and [len(row) for row in gate.costs] != [width] * width:
+        raise ConfigError(f"{at}.gate.costs: needs {width} rows of {width} numbers, in the order of label.classes")
+    if gate.costs and len({cost for row in gate.costs for cost in row}) == 1:
+        raise ConfigError(f"{at}.gate.costs: are all the same; no answer would be better than another")
+    if gate.guardrails and model.label.is_regression:
+        raise ConfigError(f"{at}.gate.guardrails: are losses of classes; this label is a value")
+    for name in gate.segments:
+        if name not in features or features[name].type not in ("category", "bool"):
+            raise ConfigError(f'{at}.gate.segments: "{name}" is no feature of type category or bool')
+    if gate.unit is not None and gate.unit != "entity" and gate.unit not in features:
+        raise ConfigError(f'{at}.gate.unit: "{gate.unit}" is no feature, nor "entity"')
+    if gate.unit_window is not None:
+        seconds(gate.unit_window)
+        if gate.unit is None:
+            raise ConfigError(f"{at}.gate.unit_window: needs gate.unit")
 
 
 def json_schema() -> dict[str, Any]:

@@ -128,6 +128,27 @@ class ShadowFacts(msgspec.Struct, frozen=True, kw_only=True):
     refused: dict[int, str] = {}
 
 
+class AnsweringFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What one version did with what one serving process asked it, since that process started."""
+
+    answered: int = 0
+    raised: int = 0
+    """Questions on which it raised; they got no answer."""
+    not_finite: int = 0
+    """Questions for which it gave NaN or infinity; they got no answer."""
+    failed: int = 0
+    """Both kinds, where the same question counts once a second: a client that repeats it is one sign, not many."""
+    turns: int = 0
+    """Times it scored what was asked together."""
+    slow: int = 0
+    """Turns beyond `gate.max_latency`."""
+    by_class: tuple[int, ...] = ()
+    """Answers by class, in class order; of a value, their number alone."""
+    median_s: float = 0.0
+    """Of scoring what was asked together, as a bound that half of the turns kept."""
+    p99_s: float = 0.0
+
+
 class ServingFacts(msgspec.Struct, frozen=True, kw_only=True):
     """One serving process; stale when `at` is older than a few seconds."""
 
@@ -144,6 +165,8 @@ class ServingFacts(msgspec.Struct, frozen=True, kw_only=True):
     """Answers whose log entry failed (prediction_id null)."""
     entity_key: str = ""
     """Fingerprint of the key under which entities are stored (`contracts.entities.fingerprint`)."""
+    versions: dict[int, AnsweringFacts] = {}
+    """Of the newest versions that answered here."""
 
 
 class DriftFacts(msgspec.Struct, frozen=True, kw_only=True):
