@@ -88,7 +88,7 @@ def _sum(frame: Frame, terms: Sequence[str], bias: Sequence[float]) -> str:
     graph = frame.graph
     total = graph.weight("bias", bias)
     if not terms:
-        return graph.constant_scores(total)
+        return graph.repeated(total, len(bias))
     for term in terms:
         total = graph.add("Add", term, total)
     return total

@@ -1,10 +1,11 @@
 """River's ensembles, as a user may bring them."""
 
 import random
+from numbers import Number
 from typing import Any
 
 import pytest
-from river import base, ensemble, forest, linear_model, multiclass, naive_bayes, preprocessing, tree
+from river import base, compose, ensemble, forest, linear_model, multiclass, naive_bayes, preprocessing, tree
 
 from contracts.config import Learner
 from contracts.schema import Feature, Label, Schema
@@ -70,6 +71,14 @@ def test_one_classifier_for_each_class_is_exact(member: Any) -> None:
     assert differs(model, head(stream("ImageSegments"), 400)) < 1e-12
     assert differs(model, head(stream("Phishing"), 300)) < 1e-12
     assert differs(model, head(stream("ImageSegments"), 12)) < 1e-12
+
+
+def test_members_that_are_left_no_feature_answer_by_their_intercept() -> None:
+    """No number comes through, and none was ever learned."""
+    schema = Schema((Feature("colour", "category"),), Label("binary", (False, True)))
+    data = Stream("texts", schema, [("red",), ("blue",)] * 4, ["true", "true", "false", "true"] * 2)
+    members = ensemble.BaggingClassifier(linear_model.LogisticRegression(), n_models=2, seed=1)
+    assert differs(compose.SelectType(Number) | members, data) < 1e-12
 
 
 @pytest.mark.parametrize("model", REGRESSORS, ids=name_of)
