@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from contracts import entities, events
 from contracts.events import Prediction
 from contracts.schema import Value
+from serving.counts import Tally
 from serving.live import Live
 from serving.model import Scores, Served, finite
 from serving.refusal import Refusal
@@ -51,11 +52,14 @@ class Desk:
             for question in asked:
                 question.refuse(not_ready(live))
             return
-        for question, scores in zip(asked, _score_each(served, [question.row for question in asked]), strict=True):
-            if scores is None or not finite(scores):
+        tally = live.counts.of(served.version)
+        for question, scores in zip(asked, _score_timed(served, [each.row for each in asked], tally), strict=True):
+            if isinstance(scores, Exception) or not finite(scores):
+                if tally.fail(question.row, raised=isinstance(scores, Exception)):
+                    log.error("gave no finite score model=%s version=%d got=%r", live.name, served.version, scores)
                 question.refuse(Refusal(500, f"version {served.version} gives no finite score for this question"))
                 continue
-            question.served, question.scores = served, scores
+            question.served, question.scores, question.tally = served, scores, tally
             event = Prediction(
                 served.version, served.revision, scores, question.row, live.schema.fingerprint, question.entity
             )
@@ -65,13 +69,14 @@ class Desk:
 class _Asked:
     """A question on its way to its answer."""
 
-    __slots__ = ("answer", "at", "entity", "live", "row", "scores", "served")
+    __slots__ = ("answer", "at", "entity", "live", "row", "scores", "served", "tally")
 
     def __init__(self, live: Live, row: tuple[Value, ...], entity: str | None, answer: Answer):
         self.live, self.row, self.entity, self.answer = live, row, entity, answer
         self.at = time.perf_counter()
         self.served: Served
         self.scores: Scores
+        self.tally: Tally
 
     def refuse(self, refusal: Refusal) -> None:
         self.live.counts.refusals[refusal.status] += 1
@@ -80,7 +85,9 @@ class _Asked:
     def logged(self, reply: Reply) -> None:
         """Answers, with the entry's id or, when Redis did not take the entry, without one."""
         prediction_id = None if isinstance(reply, Away) else reply.decode()
-        body = self.live.form.write(self.served, self.scores, prediction_id)
+        column = self.live.form.column(self.scores)
+        self.tally.by_class[column] += 1
+        body = self.live.form.write(self.served, self.scores, column, prediction_id)
         self.live.counts.answer(time.perf_counter() - self.at, prediction_id is not None)
         self.answer(200, body)
 
@@ -90,10 +97,16 @@ def not_ready(live: Live) -> Refusal:
     return Refusal(503, f"{live.name} cannot answer: {why}", headers={"Retry-After": "1"})
 
 
-def _score_each(served: Served, rows: Sequence[tuple[Value, ...]]) -> list[Scores | None]:
+def _score_timed(served: Served, rows: Sequence[tuple[Value, ...]], tally: Tally) -> Sequence[Scores | Exception]:
+    cpu, began = time.thread_time() if tally.suspect else None, time.perf_counter()
+    scored = _score_each(served, rows)
+    tally.turn(time.perf_counter() - began, None if cpu is None else time.thread_time() - cpu)
+    return scored
+
+
+def _score_each(served: Served, rows: Sequence[tuple[Value, ...]]) -> Sequence[Scores | Exception]:
     """Scores together; when that fails, one by one, so that a question fails for itself only."""
     try:
-        return list(served.score(rows))
+        return served.score(rows)
     except Exception as error:  # noqa: BLE001  # onnxruntime raises many types, none of them public
-        log.error("scoring failed version=%d rows=%d error=%r", served.version, len(rows), error)
-        return [None] if len(rows) == 1 else [_score_each(served, [row])[0] for row in rows]
+        return [error] if len(rows) == 1 else [_score_each(served, [row])[0] for row in rows]

@@ -1,7 +1,7 @@
 """A model as this process serves it now."""
 
 from contracts import streams
-from contracts.config import Model
+from contracts.config import Model, seconds
 from contracts.schema import Schema
 from serving.counts import Counts
 from serving.model import Served
@@ -15,7 +15,7 @@ class Live:
         self.name, self.model = name, model
         self.schema: Schema = model.schema
         self.form = Form(name, model)
-        self.counts = Counts()
+        self.counts = Counts(self.schema.label.width, seconds(model.gate.max_latency))
         self.served: Served | None = None
         self.refused: str | None = None
         """Why the release that the board asks for does not serve; None while it does."""

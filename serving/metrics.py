@@ -1,14 +1,21 @@
 """Prometheus text (exposition format 0.0.4) of this process."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
+from serving.counts import Tally
 from serving.live import Live
 from serving.state import State
+
+_Sample = tuple[dict[str, str], int]
+"""Labels beyond model and version, and the count."""
 
 _HELP = {
     "predictions_total": ("counter", "Questions answered."),
     "predictions_unlogged_total": ("counter", "Answers without an entry in the stream (prediction_id null)."),
     "predictions_refused_total": ("counter", "Questions that got an error, by status."),
+    "answers_total": ("counter", "Answers, by version and label."),
+    "scoring_failures_total": ("counter", "Questions that a version gave no finite score, by what it did instead."),
+    "scoring_slow_total": ("counter", "Scorings of what was asked together that took longer than gate.max_latency."),
     "feedback_total": ("counter", "Labels by what became of them at the door."),
     "reloads_total": ("counter", "Releases swapped in."),
     "releases_refused_total": ("counter", "Releases that were not fit to serve."),
@@ -31,7 +38,14 @@ def text(state: State) -> str:
         "# TYPE tiltyard_prediction_seconds histogram",
     ]
     for live in lives:
-        lines += live.counts.latency(_labels(model=live.name))
+        lines += live.counts.latency.lines("tiltyard_prediction_seconds", _labels(model=live.name))
+    lines += [
+        "# HELP tiltyard_scoring_seconds Of one version, scoring what was asked together.",
+        "# TYPE tiltyard_scoring_seconds histogram",
+    ]
+    for live in lives:
+        for version, tally in live.counts.versions.items():
+            lines += tally.scoring.lines("tiltyard_scoring_seconds", _labels(model=live.name, version=version))
     return "\n".join(lines) + "\n"
 
 
@@ -46,6 +60,12 @@ def _block(name: str, kind: str, about: str, samples: Iterable[str]) -> list[str
 def _samples(name: str, live: Live) -> list[str]:
     """`{labels} value` of one metric of one model."""
     counts, served, model = live.counts, live.served, live.name
+    if name in _BY_VERSION:
+        return [
+            f"{{{_labels(model=model, version=version, **labels)}}} {n}"
+            for version, tally in counts.versions.items()
+            for labels, n in _BY_VERSION[name](tally, live)
+        ]
     by_label = {
         "predictions_refused_total": {("status", str(k)): v for k, v in counts.refusals.items()},
         "feedback_total": {("status", k): v for k, v in counts.feedback.items()},
@@ -69,6 +89,23 @@ def _samples(name: str, live: Live) -> list[str]:
         "served_revision": served.revision if served else None,
     }[name]
     return [] if value is None else [f"{{{_labels(model=model)}}} {value}"]
+
+
+def _answers(tally: Tally, live: Live) -> list[_Sample]:
+    if live.schema.label.is_regression:
+        return [({}, tally.by_class[0])]
+    return [({"label": text}, n) for text, n in zip(live.schema.label.class_texts, tally.by_class, strict=True)]
+
+
+def _failures(tally: Tally, live: Live) -> list[_Sample]:
+    return [({"kind": "raised"}, tally.raised), ({"kind": "not_finite"}, tally.not_finite)]
+
+
+_BY_VERSION: dict[str, Callable[[Tally, Live], list[_Sample]]] = {
+    "answers_total": _answers,
+    "scoring_failures_total": _failures,
+    "scoring_slow_total": lambda tally, _: [({}, tally.slow)],
+}
 
 
 def _labels(**labels: object) -> str:

@@ -43,11 +43,15 @@ class Form:
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise _malformed(body, error) from None
 
-    def write(self, served: Served, scores: Scores, prediction_id: str | None) -> bytes:
-        """The answer as JSON. The first of equally probable classes is the label."""
+    def column(self, scores: Scores) -> int:
+        """Of the class that is answered, the first of equally probable ones; 0 for a value."""
+        return scores.index(max(scores))
+
+    def write(self, served: Served, scores: Scores, column: int, prediction_id: str | None) -> bytes:
+        """The answer as JSON, whose label is that of the `column`."""
         answer: dict[str, object] = {"prediction_id": prediction_id}
         if self._classes:
-            answer["label"] = self._classes[scores.index(max(scores))]
+            answer["label"] = self._classes[column]
             answer["probabilities"] = dict(zip(self._texts, scores, strict=True))
         else:
             answer["label"] = answer["value"] = scores[0]

@@ -116,6 +116,7 @@ class State:
             answered=live.counts.answered,
             unlogged=live.counts.unlogged,
             entity_key=self.entity_key,
+            versions={version: tally.facts() for version, tally in live.counts.versions.items()},
         )
 
     def _leave(self) -> None:
