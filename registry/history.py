@@ -24,6 +24,22 @@ def board_after(lines: Sequence[Decision]) -> Board:
     return Board() if line is None else board_of(line)
 
 
+def until(lines: Sequence[Decision], at: float) -> list[Decision]:
+    """The lines that had been written at an epoch second."""
+    return [line for line in lines if line.at <= at]
+
+
+def crowned(lines: Sequence[Decision]) -> Decision | None:
+    """The line by which the present champion came to answer; None where nobody does."""
+    return None if board_after(lines).champion is None else lines[tenure_began(lines)]
+
+
+def learner_of(lines: Sequence[Decision], version: int) -> str | None:
+    """What a version is called, as the first line that named it has it; None where none did."""
+    told = (line.numbers.get("learner") for line in lines if line.version == version)
+    return next((name for name in told if isinstance(name, str)), None)
+
+
 def tenure_began(lines: Sequence[Decision]) -> int:
     """Position of the line from which the present champion reigns; 0 where nobody does."""
     began, champion = 0, None

@@ -173,13 +173,44 @@ def models(state: Path | None, as_json: bool) -> None:
 @main.command()
 @_state_option
 @_model_option
+@click.option("--kind", default="", metavar="KIND,...", help="Only lines of these kinds, such as promoted,refused.")
+@click.option("--since", default="", metavar="TIME", help="Only lines from this time on, such as 2026-11-01T12:00.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="The newest N lines.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
-def history(state: Path | None, model: str | None, limit: int | None, as_json: bool) -> None:
+def history(**options: Any) -> None:
     """Every decision with its reason, as the ledger has it, and whether its chain of hashes holds."""
-    from tiltyard import report
+    from tiltyard import ledgers
 
-    if not report.history(state, model, limit, as_json):
+    if not ledgers.show(**options):
+        sys.exit(1)
+
+
+@main.command("live-at")
+@click.argument("at", metavar="TIME")
+@_state_option
+@_model_option
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def live_at(**options: Any) -> None:
+    """Which version answered at a time (ISO 8601, of the local zone where none is said), since when, and why."""
+    from tiltyard import ledgers
+
+    if not ledgers.live_at(**options):
+        sys.exit(1)
+
+
+@main.command("verify-ledger")
+@_state_option
+@_model_option
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def verify_ledger(**options: Any) -> None:
+    """Check every line of the ledger against its chain of hashes.
+
+    Says how many lines hold and the hash of the last one, which you may note elsewhere; or names the first line that
+    was changed, is missing or was cut off, and ends in status 1.
+    """
+    from tiltyard import ledgers
+
+    if not ledgers.verify(**options):
         sys.exit(1)
 
 

@@ -1,21 +1,17 @@
-"""`tiltyard models` and `history`: who answers and who challenges, and every decision, for people and for programs."""
+"""`tiltyard models`: who answers and who challenges, for people and for programs."""
 
 import json
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import redis
 from rich.console import Console
 from rich.table import Table
 
 from contracts import config, streams
 from contracts.config import Model
-from contracts.events import Decision
 from contracts.facts import ComparisonFacts, LearnFacts, VersionFacts
-from contracts.log import Log
 from contracts.releases import Board, Releases
 from contracts.streams import Streams
 from tiltyard import instance
@@ -77,40 +73,6 @@ def _version_row(one: dict[str, Any]) -> tuple[str, ...]:
         str(one["version"]), one["role"], str(one["learner"]), str(one["revision"]), str(one["n"]),
         number(one["loss"]), number(one["accuracy"]), one["reason"] or "",
     )  # fmt: skip
-
-
-def history(state: Path | None, model: str | None, limit: int | None, as_json: bool) -> bool:
-    """Prints the ledger; False when its chain of hashes is broken. Needs nothing but the state folder."""
-    from registry.ledger import Ledger
-
-    chosen = instance.find(state)
-    known = config.load(chosen.config)
-    chain = True
-    shown: list[Decision] = []
-    with streams.connect(chosen.redis_url) as client:
-        for name in [model] if model else known.models:
-            log = Log(chosen.log_folder, name, known.model(name).schema)
-            ledger = Ledger(log, Streams(client, name))
-            shown += ledger.read()
-            broken = ledger.verify()
-            chain = chain and broken is None
-            if not as_json and broken is not None:
-                print(f"{name}: the chain of hashes is broken at line {broken}: somebody changed the ledger's files")
-    shown.sort(key=lambda line: (line.at, line.seq))
-    shown = shown[-limit:] if limit else shown
-    if as_json:
-        print(json.dumps({"chain_holds": chain, "decisions": msgspec.to_builtins(shown)}))
-    else:
-        for line in shown:
-            print(_line(line))
-        print(f"{len(shown)} lines; the chain of hashes {'holds' if chain else 'is BROKEN'}")
-    return chain
-
-
-def _line(line: Decision) -> str:
-    at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(line.at))
-    version = "" if line.version is None else f" version {line.version}"
-    return f"{at}  {line.model} {line.seq}  {line.kind}{version} ({line.cause}): {line.reason}"
 
 
 def table(header: tuple[str, ...], rows: Iterator[tuple[str, ...]]) -> Table:

@@ -1,5 +1,6 @@
 """The ledger: chained, repeatable, mirrored, and able to say who was live."""
 
+import random
 import threading
 from pathlib import Path
 
@@ -35,7 +36,7 @@ def test_lines_are_chained_and_read_back_as_written(ledger):
     assert [line.seq for line in lines] == [0, 1, 2, 3]
     assert [line.previous for line in lines] == ["", *(line.hash for line in lines[:-1])]
     assert lines[2].numbers == {"loss": 2 / 7, "of": [1, 2]}
-    assert ledger.append("drift", None, "x", cause="watch", numbers={"of": (3,)}) == ledger.read()[-1]
+    assert ledger.append("corrected", None, "x", cause="learn", numbers={"of": (3,)}) == ledger.read()[-1]
     assert ledger.verify() is None
 
 
@@ -78,8 +79,8 @@ def test_a_broken_chain_is_found(ledger, change, bad):
 
 def test_a_repeated_key_gives_the_first_line(ledger):
     """A flow that was killed after writing may run again."""
-    first = ledger.append("retrained", 3, "once", cause="retrain", key="run-1")
-    again = ledger.append("retrained", 4, "twice", cause="retrain", key="run-1")
+    first = ledger.append("budget", 3, "once", cause="retrain", key="run-1")
+    again = ledger.append("budget", 4, "twice", cause="retrain", key="run-1")
     assert again == first
     assert len(ledger.read()) == 1
 
@@ -130,4 +131,26 @@ def test_many_lines_stay_few_files(ledger):
     filled(ledger, 66)
     files = list(Path(ledger.table.folder / "ledger").glob("*.parquet"))
     assert len(deltalake.DeltaTable(str(ledger.table.folder / "ledger")).file_uris()) < 20 < len(files)
+    assert ledger.verify() is None
+
+
+def test_a_changed_byte_of_its_files_changes_no_line_unnoticed(ledger, client, model, tmp_path):
+    """Anywhere in the table: the damage is found, or every line reads as it was written (statistics have bytes too)."""
+    filled(ledger, 3)
+    whole = ledger.table.rows("ledger").to_pylist()
+    files = sorted(path for path in (ledger.table.folder / "ledger").rglob("*") if path.is_file())
+    chance = random.Random(1)
+    found = 0
+    for _ in range(20):
+        path = chance.choice(files)
+        before = path.read_bytes()
+        damaged = bytearray(before)
+        damaged[chance.randrange(len(damaged))] ^= 1 << chance.randrange(8)
+        path.write_bytes(damaged)
+        seen = Ledger(Log(tmp_path / "log", model, SCHEMA), Streams(client, model))
+        broken = seen.verify()
+        found += broken is not None
+        assert broken is not None or seen.table.rows("ledger").to_pylist() == whole
+        path.write_bytes(before)
+    assert found > 4
     assert ledger.verify() is None
