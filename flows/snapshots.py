@@ -1,17 +1,23 @@
 """States of one learner to start a replay from: hard links to checkpoints that were written anyway.
 
 They lie close together near the present and ever further apart in the past, so that a replay from the one before a
-corrected label is at most about twice as long as it must be.
+corrected label is at most about twice as long as it must be. One that has learned an example which was amended since
+is of no use any more: amendments are never taken back.
 """
 
+import logging
 import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from contracts import frames
 from contracts.journal import Amendment
 from flows import checkpoint
+
+log = logging.getLogger(__name__)
 
 MOST = 32
 APART = 1_000
@@ -31,26 +37,25 @@ class Snapshot:
 
 
 def of(folder: Path) -> list[Snapshot]:
-    """Every sound one, oldest first."""
-    found = []
-    for path in sorted(folder.glob("*.snapshot")):
-        try:
-            facts = checkpoint.facts(path)
-        except (checkpoint.CheckpointRefused, OSError):
-            continue
-        found.append(Snapshot(path, facts["position"], facts["at"], facts["applied"], path.stat().st_size))
-    return found
+    """Every one whose header can be read, oldest first."""
+    return [found for path in sorted(folder.glob("*.snapshot")) if (found := _look(path)) is not None]
 
 
-def keep(folder: Path, current: Path, budget_bytes: int) -> list[Snapshot]:
-    """Keeps the current checkpoint too when it is far enough from the last one; returns what is kept."""
-    kept = of(folder)
+def keep(folder: Path, current: Path, amendments: Sequence[Amendment], budget_bytes: int) -> list[Snapshot]:
+    """Keeps the current checkpoint too when it is far enough from the last one, and a replay could start from it;
+    returns what is kept.
+
+    Live learning and a replay may both do so at once: none adds or drops what the other would not.
+    """
+    kept = _useful(folder, amendments)
     facts = checkpoint.facts(current)
-    if not kept or facts["position"] >= kept[-1].position + APART:
+    is_far = not kept or facts["position"] >= kept[-1].position + APART
+    if is_far and not lacking(amendments, facts["applied"], facts["at"]):
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{facts['position']:015d}.snapshot"
         path.unlink(missing_ok=True)
         os.link(current, path)
+        frames.sync(folder)
         kept.append(Snapshot(path, facts["position"], facts["at"], facts["applied"], path.stat().st_size))
     while len(kept) > 2 and (len(kept) > MOST or sum(one.size for one in kept) > budget_bytes):
         least = _least_missed([one.position for one in kept])
@@ -58,22 +63,25 @@ def keep(folder: Path, current: Path, budget_bytes: int) -> list[Snapshot]:
     return kept
 
 
-def before(folder: Path, amendments: Sequence[Amendment]) -> Snapshot | None:
+def newest(folder: Path, amendments: Sequence[Amendment]) -> Any | None:
     """The newest state that none of the amendments would have changed, or None: then everything is learned anew."""
-    sound = [one for one in of(folder) if not _lacks(amendments[one.applied :], one.at)]
-    return sound[-1] if sound else None
+    for one in reversed(_useful(folder, amendments)):
+        try:
+            return checkpoint.read(one.path)
+        except checkpoint.CheckpointRefused as error:
+            log.warning("snapshot refused path=%s reason=%s", one.path, error.reason)
+            one.path.unlink()
+    return None
 
 
-def purge(folder: Path, kept: Path, amendments: Sequence[Amendment], is_benched: bool = False) -> bool:
+def purge(folder: Path, amendments: Sequence[Amendment], is_benched: bool = False) -> bool:
     """Removes stored states that no replay can start from any more, and files beside the current one that hold what
     was erased; tells whether the current one holds nothing of it.
 
     While it does, the one before it stays too, unless the learner is benched: then neither is to be trusted. Call it
     while nothing is being learned anew.
     """
-    sound = {one.path for one in of(kept) if not _lacks(amendments[one.applied :], one.at)}
-    for path in set(kept.glob("*.snapshot")) - sound:
-        path.unlink(missing_ok=True)
+    _useful(folder / "snapshots", amendments)
     shutil.rmtree(folder / "rebuilt", ignore_errors=True)
     if not is_benched and _holds_erased(folder / "current", amendments):
         return False
@@ -83,8 +91,29 @@ def purge(folder: Path, kept: Path, amendments: Sequence[Amendment], is_benched:
     return True
 
 
-def _lacks(amendments: Sequence[Amendment], at: int) -> bool:
-    return any(change.at <= at for change in amendments)
+def lacking(amendments: Sequence[Amendment], applied: int, at: int) -> list[Amendment]:
+    """Amendments of examples up to `at` that a state learned without them, having the first `applied`."""
+    return [change for change in amendments[applied:] if change.at <= at]
+
+
+def _useful(folder: Path, amendments: Sequence[Amendment]) -> list[Snapshot]:
+    """Those that a replay can start from, oldest first; the others are removed, unreadable ones too."""
+    useful = []
+    for path in sorted(folder.glob("*.snapshot")):
+        found = _look(path)
+        if found is None or lacking(amendments, found.applied, found.at):
+            path.unlink(missing_ok=True)
+        else:
+            useful.append(found)
+    return useful
+
+
+def _look(path: Path) -> Snapshot | None:
+    try:
+        facts, size = checkpoint.facts(path), path.stat().st_size
+    except (checkpoint.CheckpointRefused, OSError):
+        return None
+    return Snapshot(path, facts["position"], facts["at"], facts["applied"], size)
 
 
 def _holds_erased(path: Path, amendments: Sequence[Amendment]) -> bool:
@@ -95,7 +124,7 @@ def _holds_erased(path: Path, amendments: Sequence[Amendment]) -> bool:
         return False
     except checkpoint.CheckpointRefused:
         return any(change.label is None for change in amendments)
-    return _lacks([change for change in amendments[facts["applied"] :] if change.label is None], facts["at"])
+    return any(change.label is None for change in lacking(amendments, facts["applied"], facts["at"]))
 
 
 def _least_missed(positions: list[int]) -> int:

@@ -1,8 +1,8 @@
 """One learner: follows the journal, learns, stores what it has become, and publishes it in revisions.
 
 Its position in the journal is its offset: what was learned after the last checkpoint is learned again after a crash,
-from the same examples in the same order, and gives the same state. A corrected label is learned by going back: a state
-from before its example is taken through the journal anew, beside live learning, and replaces it once it has caught up.
+from the same examples in the same order, and gives the same state. A corrected label is learned by going back: see
+`flows.corrections`.
 """
 
 import logging
@@ -17,15 +17,15 @@ import psutil
 import redis
 
 from contracts import journal
-from contracts.config import seconds
 from contracts.events import offset, offset_id
 from contracts.facts import LearnerFacts
-from contracts.journal import Amendment, Amendments, Example
+from contracts.journal import Example
 from flows import checkpoint, snapshots
 from flows.aside import Aside, AsideFailed, Inline
+from flows.corrections import Corrections
 from flows.place import Place
 from flows.publishing import Published, Publisher, Registered, Rows
-from flows.training import ExampleRefused, Source, TrainState, replay
+from flows.training import ExampleRefused, Source, TrainState
 
 log = logging.getLogger(__name__)
 
@@ -65,15 +65,11 @@ class Trainer:
         """`start` begins work beside learning: `Aside`, or `Inline` where forking is no choice."""
         self.place, self.name, self.start = place, name, start
         self.folder = place.checkpoint_folder / "learners" / name
-        self.kept = self.folder / "snapshots"
         self.benched = _text(self.folder / "benched")
         self.state = self._loaded()
         self.publisher = Publisher(place, name)
         self.source = self._source()
-        self._amendments = Amendments(place.journal_folder)
-        self.amendments: list[Amendment] = []
-        self.labels: dict[int, str | float | None] = {}
-        self.purged = 0
+        self.corrections = Corrections(place, self.folder, self._fresh, start)
         self.recent: deque[Example] = deque(maxlen=GOLDEN_ROWS)
         self.held: str | None = None
         self._held_learned, self._has_backlog = -1, False
@@ -81,10 +77,7 @@ class Trainer:
         self.hashed = (-1, "")
         self._saving: Any = None
         self._registering: Any = None
-        self._rebuilding: Any = None
         self._saved_as: tuple[int | None, ...] = ()
-        self._lacking_since: float | None = None
-        self._is_urgent, self._is_unpurged = False, True
         self.joined = self.complete = 0
         """Offset through which the loop has read feedback, as it last said, and through which all of it is learned."""
         self._noted = ""
@@ -102,117 +95,66 @@ class Trainer:
                 self.complete = self.joined
         if examples:
             try:
-                self.state.learn(examples, self.labels)
+                self.state.learn(examples, self.corrections.labels)
             except ExampleRefused as error:
                 self._bench(str(error))
                 return 0
             self.recent.extend(examples[-GOLDEN_ROWS:])
         elif self.benched is not None:
-            self._forget_benched()
+            self.corrections.take()
+            self._purge()  # it learns nothing anew: stored states that hold what was erased go, the current one too
         self._do_what_is_due(time.monotonic())
         return len(examples)
 
     def is_behind(self) -> bool:
         """Whether something that was read is not yet part of what is learned: a correction, or its replay."""
-        return self._lacking_since is not None or self._rebuilding is not None
+        return self.corrections.is_behind()
 
     def close(self) -> None:
         """Stores what was learned, as at the end of an orderly stop."""
-        for aside in (self._rebuilding, self._registering):
-            if aside is not None:
-                aside.kill()
+        self.corrections.close()
+        if self._registering is not None:
+            self._registering.kill()
         if self._saving is not None:
             self._take_saved(self._saving)
         if self.benched is None:
             self.state.save(self.folder)
         self._tell(0.0)
         self.source.close()
-        self._amendments.close()
 
     # Corrections
 
     def _amend(self) -> None:
-        """Takes in corrections: what lies ahead is read amended, what lies behind needs a replay."""
-        fresh = self._amendments.take()
-        self.amendments += fresh
-        self.labels.update((one.prediction, one.label) for one in fresh)
-        if any(one.label is None for one in fresh):
-            self._forget()
-        if not self._lacking():
-            self.state.applied = len(self.amendments)
-        elif self._lacking_since is None and self._rebuilding is None:
-            self._lacking_since = time.monotonic()
+        """Takes in corrections. What was published of an erased row is published anew, whatever it had learned."""
+        if self.corrections.take():
+            self.recent = deque((one for one in self.recent if self.corrections.is_known(one)), GOLDEN_ROWS)
+            self.publisher.forget()
+            self.state.published_learned = -1
+        self.corrections.apply(self.state)
 
-    def _forget(self) -> None:
-        """Lets go of rows that were erased; what was published of them is published anew, whatever it had learned."""
-        self._is_urgent = self._is_unpurged = True
-        self.recent = deque((one for one in self.recent if self._is_known(one)), GOLDEN_ROWS)
-        self.publisher.forget()
-        self.state.published_learned = -1
-
-    def _forget_benched(self) -> None:
-        """A benched learner learns nothing anew: stored states that hold what was erased go, the current one too."""
-        fresh = self._amendments.take()
-        self.amendments += fresh
-        self._is_unpurged |= any(one.label is None for one in fresh)
-        if self._is_unpurged and self._rebuilding is None and self._saving is None:
-            self._purge()
-
-    def _is_known(self, example: Example) -> bool:
-        """Whether it was not erased."""
-        return example.row is not None and self.labels.get(example.prediction, example.label) is not None
+    def _take_relearned(self) -> None:
+        """Goes on from the state that was learned anew, where there is one now."""
+        try:
+            relearned = self.corrections.relearned()
+        except ExampleRefused as error:
+            self._bench(f"when it learned corrections: {error}")
+            return
+        if relearned is None or self.benched is not None:
+            return
+        self.state.relearn(relearned)
+        self._held_learned = -1
+        self.source.close()
+        self.source, self.complete = self._source(), 0
+        self._amend()  # the replay may have gone past corrections that were not known when it began
 
     def _golden(self) -> Rows:
         """The newest rows learned from; the journal's first ones in a process that has learned none yet."""
         chosen = self.recent or journal.first(self.place.journal_folder, GOLDEN_ROWS)
-        return tuple(one.row for one in chosen if one.row is not None and self._is_known(one))
+        return tuple(one.row for one in chosen if one.row is not None and self.corrections.is_known(one))
 
-    def _lacking(self) -> list[Amendment]:
-        """Amendments of examples that were learned without them."""
-        return [one for one in self.amendments[self.state.applied :] if one.at <= self.state.at]
-
-    def _rebuild(self, now: float) -> None:
-        """Starts one replay for the corrections of a while."""
-        if self._lacking_since is None or self._rebuilding is not None:
-            return
-        due_s = seconds(self.place.model.labels.correct_every)
-        if now - self._lacking_since < due_s and not self._is_urgent:
-            return
-        self._is_urgent = False
-        self._lacking_since, amendments = None, list(self.amendments)
-        self._rebuilding = self.start(lambda: self._replayed(amendments))
-
-    def _replayed(self, amendments: list[Amendment]) -> int:
-        """Learns anew, and stores the result beside the live state. Returns the examples gone through."""
-        progress, learned = self.folder / "progress", 0
-
-        def told(count: int) -> None:
-            nonlocal learned
-            learned = count
-            progress.write_text(f"{len(amendments)} corrections: {count:,} examples learned anew")
-
-        state = replay(self._fresh, self.kept, self.place.journal_folder, amendments, told)
-        state.save(self.folder / "rebuilt")
-        return learned
-
-    def _take_rebuilt(self, rebuilding: Any) -> None:
-        """Swaps in the state that was learned anew; live learning goes on from there."""
-        try:
-            learned: int = rebuilding.result()
-            self.state.relearn(checkpoint.read(self.folder / "rebuilt" / "current"))
-        except ExampleRefused as error:
-            self._bench(f"when it learned corrections: {error}")
-            return
-        except (AsideFailed, OSError) as error:
-            self._lacking_since = time.monotonic()
-            log.error("replay failed learner=%s reason=%s", self.name, error)
-            return
-        self._is_unpurged, self._held_learned = True, -1
-        (self.folder / "progress").unlink(missing_ok=True)
-        self.source.close()
-        self.source, self.complete = self._source(), 0
-        self._amend()  # the replay may have gone past corrections that were not known when it began
-        log.info("relearned learner=%s examples=%d amendments=%d", self.name, learned, self.state.applied)
+    def _purge(self) -> None:
+        if self._saving is None and self.corrections.purge(self.benched is not None):
+            self._tell_at = 0.0
 
     # What is stored and published
 
@@ -222,7 +164,7 @@ class Trainer:
             if now >= self._save_at and self._saving is None:
                 self._save(now)
             self._register(now)
-            self._rebuild(now)
+            self.corrections.begin_if_due(now)
         if now >= self._tell_at:
             self._tell(now)
 
@@ -233,9 +175,8 @@ class Trainer:
         if self._registering is not None and self._registering.done():
             registering, self._registering = self._registering, None
             self._take_registered(registering)
-        if self._rebuilding is not None and self._rebuilding.done():
-            rebuilding, self._rebuilding = self._rebuilding, None
-            self._take_rebuilt(rebuilding)
+        if self._saving is None:  # else it would come back as what is published now, and was not corrected
+            self._take_relearned()
 
     def _save(self, now: float) -> None:
         """Stores and publishes, where something is new."""
@@ -260,7 +201,7 @@ class Trainer:
         """Checkpoints, then publishes: what is public is never ahead of what is saved."""
         began = time.monotonic()
         size = self.state.save(self.folder)
-        kept = snapshots.keep(self.kept, self.folder / "current", self.place.model.labels.snapshots_mb << 20)
+        kept = self.corrections.keep_snapshot()
         stored = time.monotonic()
         published = self.publisher.publish(self.state, rows, through) if rows else None
         shown = time.monotonic()
@@ -293,13 +234,7 @@ class Trainer:
             self.hashed, self._hash_at = saved.hashed, now + saved.hash_s / self.hash_share
         if saved.published is not None:
             self._take_published(saved.published)
-        if self._is_unpurged and self._rebuilding is None:
-            self._purge()
-
-    def _purge(self) -> None:
-        """What is stored beside the newest state, and holds what was erased, goes."""
-        if snapshots.purge(self.folder, self.kept, self.amendments, self.benched is not None):
-            self.purged, self._is_unpurged, self._tell_at = len(self.amendments), False, 0.0
+        self._purge()
 
     def _take_published(self, published: Published) -> None:
         state, self.held = self.state, published.held
@@ -316,7 +251,7 @@ class Trainer:
 
     def _through(self) -> str:
         """The newest feedback that this state has learned all of: none later than a correction that it lacks."""
-        state, lacking = self.state, [one.by for one in self._lacking()]
+        state, lacking = self.state, [one.by for one in self.corrections.lacking(self.state)]
         newest = max(state.at, self.complete)
         return offset_id(max(0, min([newest, *(by - 1 for by in lacking)])))
 
@@ -357,7 +292,7 @@ class Trainer:
         if state is None or state.configured == fresh.configured:
             return state or fresh
         log.warning("begins anew learner=%s reason=its configuration has changed", self.name)
-        for kept in snapshots.of(self.kept):
+        for kept in snapshots.of(self.folder / "snapshots"):
             kept.path.unlink()
         return fresh
 
@@ -400,14 +335,14 @@ class Trainer:
             hashed_at=self.hashed[0],
             position=state.position,
             amendments=state.applied,
-            purged=self.purged,
+            purged=self.corrections.purged,
             version=state.version,
             revision=state.revision,
             benched=self.benched,
             held=self.held,
             held_since=None if self.held is None else state.held_since,
             frozen=self.publisher.is_frozen(),
-            rebuilding=None if self._rebuilding is None else _text(self.folder / "progress") or "begins",
+            rebuilding=self.corrections.told(),
             checkpoint_bytes=saved.bytes,
             checkpoint_s=saved.checkpoint_s,
             publish_s=saved.publish_s,

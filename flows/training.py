@@ -1,8 +1,7 @@
 """A learner and its place in the journal: one example after the other, as the amendments have them."""
 
-import contextlib
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,9 +9,9 @@ import msgspec
 
 from contracts.config import Learner
 from contracts.events import offset_id
-from contracts.journal import Amendment, Example, Follower
+from contracts.journal import Example, Follower
 from contracts.schema import Schema
-from flows import checkpoint, snapshots
+from flows import checkpoint
 from learners.catalogue import build_online
 from learners.online import LearnerFailed, OnlineLearner
 from learners.safeguards import Spread
@@ -125,27 +124,3 @@ class Source:
 
     def close(self) -> None:
         self._follower.close()
-
-
-def replay(
-    fresh: Callable[[], TrainState],
-    kept: Path,
-    journal: Path,
-    amendments: Sequence[Amendment],
-    told: Callable[[int], None],
-) -> TrainState:
-    """The state that learning would have led to, had the amended labels been known at the time.
-
-    It starts from the newest snapshot in `kept` that they leave as it is, and goes to the present end of the journal;
-    `told` hears how many examples it has gone through. Raises ExampleRefused.
-    """
-    labels = {one.prediction: one.label for one in amendments}
-    start = snapshots.before(kept, amendments)
-    state = fresh() if start is None else checkpoint.read(start.path)
-    began = state.position
-    with contextlib.closing(Source(journal, began, state.learner.mini_batch)) as source:
-        while examples := source.take():
-            state.learn(examples, labels)
-            told(state.position - began)
-    state.applied = len(amendments)
-    return state

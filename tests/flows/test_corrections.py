@@ -142,12 +142,13 @@ def test_a_replay_starts_from_the_newest_snapshot_that_the_correction_leaves_as_
             trainer.save_every_s = trainer.behind_every_s = 0.0
             trainer.save_share = 1e9
         learning.drain()
-        kept = snapshots.of(learning.trainers["linear"].kept)
+        folder = learning.trainers["linear"].folder / "snapshots"
+        kept = snapshots.of(folder)
         assert len(kept) >= 3
         corrected = events.offset(question(2_500).id)
         at = next(one.at for one in journal.read(place.journal_folder) if one.prediction == corrected)
         change = journal.Amendment(at, corrected, "true", at + 1)
-        chosen = snapshots.before(learning.trainers["linear"].kept, [change])
+        chosen = snapshots.newest(folder, [change])
         assert chosen is not None
         assert chosen.position == max(one.position for one in kept if one.at < at)
 
@@ -262,7 +263,7 @@ def test_a_correction_while_another_is_relearned_is_relearned_too(places: tuple[
             learning.drain()
             if corrects:
                 trainer, slow = learning.trainers["linear"], Slow()
-                trainer.start = slow.start
+                trainer.corrections.start = slow.start
                 history.label(5, question(5).label, 60 * SECOND)
                 learning.drain()
                 history.label(200, question(200).label, 61 * SECOND)

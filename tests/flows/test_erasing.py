@@ -17,10 +17,12 @@ from contracts.events import Feedback, Prediction, Shadow
 from contracts.facts import LearnerFacts
 from contracts.forgetting import Outcome, Request
 from contracts.releases import Board
-from flows import checkpoint, erasing
+from flows import checkpoint, corrections, erasing
+from flows.aside import Inline
 from flows.learning import Loop
 from flows.place import Place
 from flows.trainer import Trainer
+from tests.flows.test_corrections import Slow
 from tests.flows.world import CHALLENGER, CHAMPION, CONFIG, START_MS, STEP_MS, Learning, place_in, question
 
 ANN, BOB = "a" * 32, "b" * 32
@@ -111,7 +113,7 @@ def is_finished(learning: Learning) -> bool:
     amendments = learning.loop.journal.amendments
     last = max((n for n, one in enumerate(amendments, 1) if one.label is None), default=0)
     is_done = not forgetting.asked(learning.loop.streams)
-    return is_done and all(trainer.purged >= last for trainer in learning.trainers.values())
+    return is_done and all(trainer.corrections.purged >= last for trainer in learning.trainers.values())
 
 
 def holding(folder: Path) -> set[str]:
@@ -336,7 +338,7 @@ def test_a_correction_that_comes_meanwhile_brings_nothing_back(
     assert learning.counts.orphans == orphans + 1
     assert holding(place.settings.state) == set()
     trainer = learning.trainers["linear"]
-    assert trainer.labels[events.offset(question(3).id)] is None
+    assert trainer.corrections.labels[events.offset(question(3).id)] is None
 
 
 def test_an_erasure_does_not_wait_for_more_corrections(
@@ -434,6 +436,89 @@ def test_a_benched_learner_keeps_nothing_of_her(
         while again.step():
             pass
         assert again.state.learner.learned == sum(not is_anns(n) for n in range(QUESTIONS))
+
+
+@pytest.fixture
+def many_snapshots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Live learning and replays keep one every few labels, as far more labels would make them."""
+    monkeypatch.setattr("flows.corrections.STORE_EVERY_S", 0.0)
+    monkeypatch.setattr("flows.corrections.STORE_SHARE", 1e9)
+    monkeypatch.setattr("flows.snapshots.APART", 5)
+
+
+@pytest.mark.usefixtures("many_snapshots")
+def test_replays_that_die_on_their_way_leave_nothing_of_her(
+    place: Place,
+    open_: Callable[[Place], Learning],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    client: redis.Redis,
+) -> None:
+    """What they had stored by then is without her, and the next process goes on from there."""
+    fill(place)
+    first = eager(Learning(place))
+    first.loop.batch = 20
+    first.drain()
+    real, stored = corrections._store, 0
+
+    def dies(*arguments: Any) -> None:
+        nonlocal stored
+        real(*arguments)
+        stored += 1
+        if stored == 5:
+            raise Killed
+
+    request(place)
+    with monkeypatch.context() as patch:
+        patch.setattr(corrections, "_store", dies)
+        with pytest.raises(Killed):
+            finish(first)
+    first.loop.journal.close()
+    for trainer in first.trainers.values():
+        trainer.close()
+    second = open_(place)
+    finish(second)
+    assert holding(place.settings.state) == set()
+    after = hashes(second)
+    assert hashes_without_ann(tmp_path, client) == after
+
+
+@pytest.mark.usefixtures("many_snapshots")
+def test_what_a_replay_stores_while_she_is_erased_goes_too(
+    place: Place, open_: Callable[[Place], Learning], tmp_path: Path, client: redis.Redis
+) -> None:
+    """It began before anybody knew of it, and learned of her."""
+    fill(place)
+    learning = open_(place)
+    learning.drain()
+    (change,) = (one for one in journal.read(place.journal_folder) if one.prediction == events.offset(question(1).id))
+    other = "false" if change.label == "true" else "true"
+    trainer, slow = learning.trainers["linear"], Slow()
+    trainer.corrections.start = slow.start
+    place.client.xadd(
+        place.streams.key("feedback"), {"e": events.encode(Feedback(question(1).id, other)), "f": first_of(place, 1)}
+    )
+    for _ in range(3):
+        learning.step()
+    request(place)
+    while forgetting.asked(place.streams):
+        learning.step()
+    trainer.step()
+    assert slow.started
+    assert any("rebuilt" in name or "snapshots" in name for name in holding(place.settings.state))
+    trainer.corrections.start = Inline
+    slow.finish()
+    finish(learning)
+    assert holding(place.settings.state) == set()
+
+
+def first_of(place: Place, n: int) -> str:
+    """Id of the first label of a question, which a correction names."""
+    return next(
+        id_
+        for id_, fields in place.streams.scan("feedback", streams.START)
+        if events.decode(Feedback, fields).prediction_id == question(n).id
+    )
 
 
 def test_the_request_waits_for_the_shadow_scorer(place: Place, open_: Callable[[Place], Learning]) -> None:
