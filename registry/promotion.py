@@ -125,10 +125,12 @@ class Roles:
     ) -> Decision:
         """Takes the championship from `version`, bars it, and gives it to `to`, by default the one that had it before.
 
+        Serving hears of it before MLflow does, whose aliases follow when it answers.
+
         Raises Stale where `version` does not answer (unless it was rolled back already) or nobody can follow it,
         Barred, UnknownVersion or Unavailable.
         """
-        with self._changing() as (mine, lines):
+        with self._changing(with_mlflow=False) as (mine, lines):
             board = history.board_after(lines)
             if board.champion != version:
                 if version in history.barred(lines):

@@ -24,16 +24,19 @@ class Stage:
         self.registry, self.releases = registry, releases
 
     def carry_out(self, line: Decision, mine: Lease) -> None:
-        """Makes everything agree with a line's board, aliases first and the board last.
+        """Makes everything agree with a line's board, aliases first and the board last; after a rollback, board first.
 
         Raises Unavailable, after which it must be repeated; a rollback does not wait for MLflow. Raises LeaseLost.
         """
-        board = history.board_of(line)
+        board, is_urgent = history.board_of(line), line.kind == "rolled_back"
         self._restore_releases(board)
         mine.renew()
+        if is_urgent:  # MLflow may take minutes to say that it is away
+            self.releases.set_board(board)
         is_whole = self._set_roles(board, line)
         mine.renew()
-        self.releases.set_board(board)
+        if not is_urgent:
+            self.releases.set_board(board)
         if is_whole:
             self.registry.tag(None, _CARRIED_OUT, str(line.seq))
         for version in self.releases.revisions():

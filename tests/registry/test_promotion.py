@@ -1,5 +1,9 @@
 """Changes of roles: alias, release, board and ledger agree, whatever happens half way."""
 
+import socket
+import threading
+import time
+
 import pytest
 
 from contracts import lease
@@ -154,6 +158,24 @@ def test_a_rollback_does_not_wait_for_mlflow(opened, away):
     away.roll_back(2, "more mistakes since", cause="learn")
     assert opened.releases.board() == Board(champion=1)
     assert opened.registry.champion() == 2
+    assert opened.reconcile("promote") == Board(champion=1)
+    assert_in_agreement(opened, Board(champion=1))
+
+
+def test_a_rollback_does_not_wait_for_an_mlflow_that_hangs_either(opened, model, ledger):
+    """It takes connections and never answers: the board changes within a second or two all the same."""
+    opened.promote(2, "fewer mistakes", over=1, cause="promote")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        hung = Roles(Registry(f"http://127.0.0.1:{silent.getsockname()[1]}", model), ledger, SLOTS)
+        rolling = threading.Thread(target=lambda: hung.roll_back(2, "fails", cause="guard"), daemon=True)
+        began = time.monotonic()
+        rolling.start()
+        while opened.releases.board() != Board(champion=1):
+            assert time.monotonic() - began < 5
+            time.sleep(0.01)
+        assert rolling.is_alive()
+    rolling.join(60)  # the socket is closed: connections are now refused
+    assert not rolling.is_alive()
     assert opened.reconcile("promote") == Board(champion=1)
     assert_in_agreement(opened, Board(champion=1))
 
