@@ -7,6 +7,7 @@ a learner that dies is started again, and the others do not notice.
 import argparse
 import fcntl
 import logging
+import math
 import os
 import signal
 import subprocess
@@ -28,6 +29,7 @@ log = logging.getLogger(__name__)
 IDLE_S = 0.01
 AWAY_S = 0.5
 BACK_OFF_S = (1.0, 30.0)
+WELL_S = 60.0  # a learner that went on for twice the longest wait is not dying young
 GRACE_S = 20.0  # for the last checkpoint
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -120,9 +122,25 @@ def main() -> None:
     _keep_running(model, list(place.model.learners_of("online")), arguments.parent)
 
 
+class BackOff:
+    """When a learner that has died is started again: ever later while it dies young. `now` is in monotonic seconds."""
+
+    def __init__(self) -> None:
+        self._started = self._next = -math.inf
+        self._wait_s = 0.0
+
+    def is_due(self, now: float) -> bool:
+        return now >= self._next
+
+    def start(self, now: float) -> None:
+        """Notes that it is started."""
+        ran_well = now - self._started > self._wait_s + WELL_S
+        self._wait_s = BACK_OFF_S[0] if ran_well else min(2 * self._wait_s, BACK_OFF_S[1])
+        self._started, self._next = now, now + self._wait_s
+
+
 def _keep_running(model: str, names: list[str], parent: int) -> None:
-    running, starts = dict[int, str](), dict.fromkeys(names, 0.0)
-    backing_off = dict.fromkeys(names, BACK_OFF_S[0])
+    running, back_offs = dict[int, str](), {name: BackOff() for name in names}
     stopping = False
 
     def stop(*_: object) -> None:
@@ -133,16 +151,14 @@ def _keep_running(model: str, names: list[str], parent: int) -> None:
     die_with_parent(parent, signal.SIGTERM)
     while not stopping:
         for name in set(names) - set(running.values()):
-            if time.monotonic() >= starts[name]:
+            if back_offs[name].is_due(time.monotonic()):
+                back_offs[name].start(time.monotonic())
                 running[_fork(model, name)] = name
-                starts[name] = time.monotonic() + backing_off[name]
         time.sleep(0.1)
         for pid in list(running):
             ended, status = os.waitpid(pid, os.WNOHANG)
             if ended:
-                name = running.pop(pid)
-                backing_off[name] = min(2 * backing_off[name], BACK_OFF_S[1])
-                log.error("learner ended name=%s status=%d", name, os.waitstatus_to_exitcode(status))
+                log.error("learner ended name=%s status=%d", running.pop(pid), os.waitstatus_to_exitcode(status))
     for pid in running:
         os.kill(pid, signal.SIGTERM)
     for pid in running:

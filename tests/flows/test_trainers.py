@@ -13,7 +13,7 @@ import pytest
 import redis
 
 from flows.place import Place
-from flows.trainers import only_one
+from flows.trainers import BACK_OFF_S, WELL_S, BackOff, only_one
 from tests.flows.world import CONFIG, place_in
 from tests.serving.harness import until
 
@@ -55,6 +55,30 @@ def test_trainers_that_wait_for_their_folders_end_when_told_to(place: Place, sta
         until(lambda: all_wait(trainers.pid), 60)
         trainers.send_signal(signal.SIGTERM)
         assert trainers.wait(10) == 0
+
+
+def test_a_learner_that_dies_young_waits_ever_longer_and_one_that_ran_well_does_not() -> None:
+    """A crash after a good while is a new story, however many there were before."""
+    back_off, now, waits = BackOff(), 0.0, []
+    for _ in range(7):
+        assert back_off.is_due(now)
+        back_off.start(now)
+        assert not back_off.is_due(now)
+        waits.append(wait_until_due(back_off, now))
+        now += waits[-1]
+    assert waits == [1, 2, 4, 8, 16, *[BACK_OFF_S[1]] * 2]
+    now += WELL_S
+    assert back_off.is_due(now)
+    back_off.start(now)
+    assert wait_until_due(back_off, now) == BACK_OFF_S[1], "it may have been dead for half of that time"
+    now += BACK_OFF_S[1] + WELL_S + 0.1
+    assert back_off.is_due(now)
+    back_off.start(now)
+    assert wait_until_due(back_off, now) == BACK_OFF_S[0]
+
+
+def wait_until_due(back_off: BackOff, now: float) -> float:
+    return next(wait_s for wait_s in range(1, 100) if back_off.is_due(now + wait_s))
 
 
 def all_wait(pid: int) -> bool:
