@@ -126,6 +126,7 @@ class ShadowFacts(msgspec.Struct, frozen=True, kw_only=True):
     versions: dict[int, int]
     """Revision in use of each challenger."""
     refused: dict[int, str] = {}
+    """Why a version's newest revision is not used, or its scores are missing, and what is done meanwhile."""
 
 
 class AnsweringFacts(msgspec.Struct, frozen=True, kw_only=True):

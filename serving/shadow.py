@@ -10,7 +10,7 @@ import logging
 import sys
 import time
 from collections import Counter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import redis
 from redis.backoff import NoBackoff
@@ -53,7 +53,9 @@ class Scorer:
         """The newest prediction that was passed; None while only Redis knows."""
         self.scored = 0
         self.refused: dict[int, str] = {}
-        """Why a version of the board is left out, until it scores again."""
+        """Why the newest revision of a version is not used; the last good one, where there is one, goes on."""
+        self.failing: dict[int, str] = {}
+        """Why a version gives no scores, until it scores again."""
         self.left_out: Counter[int] = Counter()
         """Batches that a version was left out of."""
         self._ready: dict[int, Served] = {}
@@ -85,8 +87,7 @@ class Scorer:
             asked = [q for q in questions if q.offset > since and (challenges or q.answered_by != version)]
             for question, scored in zip(asked, self._score_with(served, asked), strict=False):
                 scores[question.id][version] = (served.revision, scored)
-        for version in self.refused:
-            self.left_out[version] += 1
+        self.left_out.update(self.failing.keys() | (self.refused.keys() - self._ready.keys()))
         self.streams.append_shadows((id_, Shadow(by_version)) for id_, by_version in scores.items())
 
     def _read(self, entry: Entry) -> Question | None:
@@ -112,15 +113,16 @@ class Scorer:
         wanted = set(board.challengers)
         if board.champion is not None and answered_by - {board.champion}:
             wanted.add(board.champion)
-        for version in (self._ready.keys() | self.refused.keys()) - wanted:
-            self._ready.pop(version, None)
-            self.refused.pop(version, None)
+        known: tuple[dict[int, Any], ...] = (self._ready, self.refused, self.failing)
+        for one in known:
+            for version in one.keys() - wanted:
+                del one[version]
         for version in sorted(wanted):
             try:
                 self._ready[version] = self._newest(version, revisions.get(version))
+                self.refused.pop(version, None)
             except ReleaseRefused as error:
-                self._ready.pop(version, None)
-                self._leave_out(version, error.reason)
+                self._note(self.refused, version, error.reason)
         return board
 
     def _newest(self, version: int, revision: int | None) -> Served:
@@ -135,9 +137,7 @@ class Scorer:
             release = self.releases.fetch(version, held=ready.release if ready else None)
             if release is None:
                 raise ReleaseRefused(version, "it is on the board but was not published")
-            served = Served(release, self.schema, reuse=ready)
-            self.refused.pop(version, None)
-            return served
+            return Served(release, self.schema, reuse=ready)
         except ReleaseRefused as error:
             self._tried[version] = (revision, time.monotonic(), error)
             raise
@@ -149,18 +149,18 @@ class Scorer:
         try:
             scores = served.score([question.row for question in asked])
         except Exception as error:  # noqa: BLE001  # onnxruntime raises many types, none of them public
-            self._leave_out(served.version, f"scoring failed: {error}")
+            self._note(self.failing, served.version, f"scoring failed: {error}")
             return []
         if all(map(finite, scores)):
-            self.refused.pop(served.version, None)
+            self.failing.pop(served.version, None)
             return scores
-        self._leave_out(served.version, "a score is NaN or infinite")
+        self._note(self.failing, served.version, "a score is NaN or infinite")
         return []
 
-    def _leave_out(self, version: int, reason: str) -> None:
-        self.refused[version] = reason
-        if not self.left_out[version]:
-            log.warning("left out of shadow model=%s version=%d reason=%s", self.model, version, reason)
+    def _note(self, reasons: dict[int, str], version: int, reason: str) -> None:
+        if reasons.get(version) != reason:
+            log.warning("not in shadow model=%s version=%d reason=%s", self.model, version, reason)
+        reasons[version] = reason
 
     def _tell(self) -> None:
         """Publishes what this process knows, about once a second."""
@@ -169,18 +169,23 @@ class Scorer:
         self._told_at = time.monotonic()
         board = self._follow_board(set())
         versions = {version: self._ready[version].revision for version in board.challengers if version in self._ready}
-        refused = {
-            version: f"{reason} (left out of {self.left_out[version]} batches)"
-            for version, reason in self.refused.items()
-        }
         facts = ShadowFacts(
             at=time.time(),
             position=self.position or streams.START,
             scored=self.scored,
             versions=versions,
-            refused=refused,
+            refused={version: self._why(version) for version in sorted(self.refused.keys() | self.failing.keys())},
         )
         self.streams.set_fact("shadow", facts)
+
+    def _why(self, version: int) -> str:
+        """What is wrong with a version, and what happens meanwhile."""
+        reasons = [found[version] for found in (self.refused, self.failing) if version in found]
+        if version in self.failing or version not in self._ready:
+            meanwhile = f"left out of {self.left_out[version]} batches"
+        else:
+            meanwhile = f"revision {self._ready[version].revision} goes on"
+        return f"{'; '.join(reasons)} ({meanwhile})"
 
 
 def run(scorers: list[Scorer]) -> None:

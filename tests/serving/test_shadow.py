@@ -14,12 +14,13 @@ from onnx import helper
 from contracts import events
 from contracts.events import Prediction, Shadow
 from contracts.facts import ShadowFacts
-from contracts.releases import Board, Releases
+from contracts.releases import Board, Golden, Release, Releases
 from contracts.settings import Settings
 from contracts.streams import Streams
 from serving.shadow import Scorer
 from tests.serving.harness import (
     FRUIT,
+    PRICE,
     constant,
     crown,
     graph,
@@ -30,6 +31,7 @@ from tests.serving.harness import (
 )  # fmt: skip
 
 WEIGHTS = (0.7, -0.4)
+ROWS = ((1.0, 2.0),)
 
 
 @pytest.fixture
@@ -179,6 +181,69 @@ def test_a_failing_challenger_is_left_out_and_shown(
     scorer.step()
     assert set(shadows(kept)[later]) == {2, 3}
     assert scorer.refused == {}
+
+
+REFUSED: dict[str, Callable[[], Release]] = {
+    "its golden rows score otherwise": lambda: release(constant((0.1, 0.9)), 2, 6, golden=Golden(ROWS, ((0.9, 0.1),))),
+    "a golden row scores NaN": lambda: release(constant((math.nan, 0.5)), 2, 6, golden=Golden(ROWS, ((0.5, 0.5),))),
+    "cannot be loaded": lambda: release(b"no graph", 2, 6),
+    "its bytes are damaged": lambda: msgspec.structs.replace(release(constant((0.1, 0.9)), 2, 6), onnx=b"other"),
+    "another schema's": lambda: release(constant((0.1, 0.9)), 2, 6, schema=PRICE),
+}
+
+
+@pytest.mark.parametrize("refused", REFUSED.values(), ids=REFUSED)
+def test_the_last_good_revision_goes_on_while_the_newest_is_refused(
+    client: redis.Redis, kept: Streams, scorer: Scorer, refused: Callable[[], Release]
+) -> None:
+    """Nobody's pair is missing; the facts tell why, and which revision scores meanwhile, until one is sound again."""
+    publish(client, 2, 0.6, revision=5)
+    challenge(client, 2)
+    (first,) = ask(kept)
+    scorer.step()
+    Releases(client, "fruit").publish(refused())
+    seconds = []
+    for _ in range(3):
+        seconds += ask(kept)
+        scorer.step()
+    assert shadows(kept) == {id_: {2: (5, (0.4, 0.6))} for id_ in (first, *seconds)}
+    fact = told(kept, scorer)
+    assert fact.versions == {2: 5}
+    assert "(revision 5 goes on)" in fact.refused[2]
+    assert scorer.left_out[2] == 0
+    publish(client, 2, 0.7, revision=7)
+    (last,) = ask(kept)
+    scorer.step()
+    assert shadows(kept)[last] == {2: (7, (1 - 0.7, 0.7))}
+    fact = told(kept, scorer)
+    assert (fact.versions, fact.refused) == ({2: 7}, {})
+
+
+def test_a_refusal_and_a_failure_are_both_told(client: redis.Redis, kept: Streams, scorer: Scorer) -> None:
+    """The revision that goes on may have troubles of its own."""
+    Releases(client, "fruit").publish(release(fails_on_large(2), 2, 5))
+    challenge(client, 2)
+    ask(kept)
+    scorer.step()
+    Releases(client, "fruit").publish(release(b"no graph", 2, 6))
+    ask(kept, 5)
+    scorer.step()
+    (reason,) = told(kept, scorer).refused.values()
+    assert "cannot load it" in reason
+    assert "scoring failed" in reason
+    assert "(left out of 1 batches)" in reason
+    ask(kept)
+    scorer.step()
+    (reason,) = told(kept, scorer).refused.values()
+    assert "scoring failed" not in reason
+    assert "(revision 5 goes on)" in reason
+
+
+def told(kept: Streams, scorer: Scorer) -> ShadowFacts:
+    """What the scorer makes known now."""
+    scorer._told_at = 0.0
+    scorer.step()
+    return msgspec.json.decode(kept.facts()["shadow"], type=ShadowFacts)
 
 
 BROKEN: list[dict[str, bytes]] = [
