@@ -262,10 +262,12 @@ class Roles:
 
     def _finish(self, mine: lease.Lease) -> Decision:
         """Carries out the last line that moved anybody, whoever wrote it, and returns it."""
-        line = history.last_move(self.ledger.show())
+        lines = self.ledger.show()
+        line = history.last_move(lines)
         if line is None:
             raise Stale("nobody answers yet and nobody shadows; enrol a version first")
-        self.stage.carry_out(line, mine)
+        champion = history.board_of(line).champion
+        self.stage.carry_out(line, mine, None if champion is None else history.heir(lines, champion))
         return line
 
 

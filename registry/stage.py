@@ -23,10 +23,12 @@ class Stage:
     def __init__(self, registry: Registry, releases: Releases):
         self.registry, self.releases = registry, releases
 
-    def carry_out(self, line: Decision, mine: Lease) -> None:
+    def carry_out(self, line: Decision, mine: Lease, heir: int | None = None) -> None:
         """Makes everything agree with a line's board, aliases first and the board last; after a rollback, board first.
 
-        Raises Unavailable, after which it must be repeated; a rollback does not wait for MLflow. Raises LeaseLost.
+        The `heir`, who answers where the champion is rolled back, keeps its release in Redis, if it has one there: that
+        rollback, too, may meet an MLflow that is away. Raises Unavailable, after which it must be repeated; a rollback
+        does not wait for MLflow. Raises LeaseLost.
         """
         board, is_urgent = history.board_of(line), line.kind == "rolled_back"
         self._restore_releases(board)
@@ -40,7 +42,7 @@ class Stage:
         if is_whole:
             self.registry.tag(None, _CARRIED_OUT, str(line.seq))
         for version in self.releases.revisions():
-            if version not in board.versions:
+            if version not in (*board.versions, heir):
                 self.releases.withdraw(version)
         log.info("carried out model=%s seq=%d champion=%s", line.model, line.seq, board.champion)
 
