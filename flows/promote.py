@@ -2,25 +2,29 @@
 
 import logging
 import time
+from collections.abc import Sequence
 
 import msgspec
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 
 from contracts import events
-from contracts.facts import ComparisonFacts, ServingFacts
+from contracts.events import Decision
+from contracts.facts import ServingFacts
 from contracts.lease import LeaseTaken, held
 from contracts.releases import Board
 from flows.place import Place, place_named
-from registry.evidence import Evidence
-from registry.gate import Verdict, decide
+from flows.verdicts import CAUSE, enter_changes, standing
+from registry import history, policy
+from registry.gate import Verdict
+from registry.promotion import Barred, Stale
+from registry.versions import UnknownVersion
 
 log = logging.getLogger(__name__)
 
 PROBATION_MATURED = 20_000
 PROBATION_S = 7 * 86_400.0
 SERVED_WITHIN_S = 15.0
-CAUSE = "gate"
 
 
 @flow(name="promote", flow_run_name="promote {model}")
@@ -43,35 +47,26 @@ def promote(model: str) -> list[str]:
 
 def decide_roles(place: Place, now: float) -> list[str]:
     """Acts on every verdict of the present tenure; says what was done. Raises registry.versions.Unavailable."""
+    policy.enter(place.roles.ledger, place.model.gate, cause=CAUSE)
     board = place.roles.reconcile(cause=CAUSE)
-    verdicts = {
-        comparison.challenger: decide(Evidence.from_json(comparison.evidence), place.model.gate, now)
-        for comparison in _comparisons(place, board)
-    }
+    lines = place.roles.ledger.read()
+    verdicts = standing(place, board, lines, now)
+    enter_changes(place, lines, verdicts)
     winners = [version for version, verdict in verdicts.items() if verdict.decision == "promote"]
-    if winners:
-        best = max(winners, key=lambda version: verdicts[version].lower)
-        return [_hand_over(place, board, best, verdicts[best])]
-    return [*_end_probation(place, board, verdicts, now), *_retire(place, board, verdicts)]
-
-
-def _comparisons(place: Place, board: Board) -> list[ComparisonFacts]:
-    """Comparisons of this very tenure: facts are a second old, and roles may have changed since."""
-    facts = place.learn_facts()
-    if facts is None:
-        return []
-    began_s = events.seconds_of(board.since)
-    return [
-        comparison
-        for comparison in facts.comparisons
-        if comparison.champion == board.champion
-        and comparison.challenger in board.challengers
-        and comparison.started_at > began_s
-    ]
+    done: list[str] = []
+    for version in sorted(winners, key=lambda version: verdicts[version].lower, reverse=True):
+        try:
+            return [*done, _hand_over(place, board, version, verdicts[version])]
+        except (Stale, Barred, UnknownVersion) as error:
+            done.append(_refuse(place, lines, version, error))
+    return [*done, *_end_probation(place, board, verdicts, now), *_retire(place, board, verdicts)]
 
 
 def _hand_over(place: Place, board: Board, version: int, verdict: Verdict) -> str:
-    """Promotes, or rolls back where the winner is the champion's own predecessor under probation."""
+    """Promotes, or rolls back where the winner is the champion's own predecessor under probation.
+
+    Raises Stale, Barred, UnknownVersion or Unavailable.
+    """
     assert board.champion is not None
     numbers = msgspec.to_builtins(verdict) | {"over": board.champion}
     if version == board.previous:
@@ -80,6 +75,14 @@ def _hand_over(place: Place, board: Board, version: int, verdict: Verdict) -> st
         place.roles.promote(version, verdict.reason, over=board.champion, cause=CAUSE, numbers=numbers)
     log.info("champion model=%s version=%d over=%d reason=%s", place.name, version, board.champion, verdict.reason)
     return f"Version {version} answers instead of {board.champion}: {verdict.reason} {_served(place, version)}"
+
+
+def _refuse(place: Place, lines: Sequence[Decision], version: int, error: Exception) -> str:
+    """A winner that cannot be promoted, because it was deleted in MLflow, say: told once in a tenure."""
+    reason = f"Version {version} has won and cannot be promoted: {error}"
+    key = f"refused:{history.tenure_began(lines)}:{version}"
+    place.roles.ledger.append("refused", version, reason, cause=CAUSE, key=key)
+    return reason
 
 
 def _served(place: Place, version: int) -> str:
@@ -115,7 +118,7 @@ def _retire(place: Place, board: Board, verdicts: dict[int, Verdict]) -> list[st
 
     Online learners stay: they go on learning, and a new tenure may need them.
     """
-    done = []
+    done: list[str] = []
     for version, verdict in verdicts.items():
         is_over = verdict.decision in ("retire", "give_up", "inconclusive")
         if is_over and version != board.previous and not _is_online(place, version):

@@ -49,6 +49,12 @@ def tenure_began(lines: Sequence[Decision]) -> int:
     return began
 
 
+def verdicts(lines: Sequence[Decision]) -> dict[int, Decision]:
+    """The newest line of this tenure that says where a challenger stands, by version."""
+    tenure = lines[tenure_began(lines) :]
+    return {line.version: line for line in tenure if line.kind == "verdict" and line.version is not None}
+
+
 def slots_used(lines: Sequence[Decision]) -> int:
     """Challengers that were there when the tenure began, and those enrolled since: all share its alpha."""
     tenure = lines[tenure_began(lines) :]

@@ -1,0 +1,73 @@
+"""Where each challenger of this tenure stands, and what the ledger is told when that changes."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from contracts import events
+from contracts.events import Decision
+from contracts.facts import ComparisonFacts
+from contracts.releases import Board
+from flows.place import Place
+from registry import history
+from registry.evidence import Evidence
+from registry.gate import Verdict, decide
+
+CAUSE = "gate"
+
+
+def standing(place: Place, board: Board, lines: Sequence[Decision], now: float) -> dict[int, Verdict]:
+    """The verdict on every challenger that was compared with this champion in this tenure, by version.
+
+    `lines` are the ledger's.
+    """
+    return {
+        one.challenger: decide(
+            Evidence.from_json(one.evidence),
+            place.model.gate,
+            now,
+            held_back_by=_held_back(place, board, lines, one, now),
+        )
+        for one in _comparisons(place, board)
+    }
+
+
+def enter_changes(place: Place, lines: Sequence[Decision], verdicts: dict[int, Verdict]) -> None:
+    """A line for every challenger whose decision is another than the ledger has; all begin as "collecting"."""
+    known, tenure = history.verdicts(lines), history.tenure_began(lines)
+    for version, verdict in verdicts.items():
+        line = known.get(version)
+        was = "collecting" if line is None else line.numbers["decision"]
+        if verdict.decision != was:
+            place.roles.ledger.append(
+                "verdict",
+                version,
+                verdict.reason,
+                cause=CAUSE,
+                numbers=msgspec.to_builtins(verdict) | {"was": was},
+                key=f"verdict:{tenure}:{version}:{-1 if line is None else line.seq}",
+            )
+
+
+def _held_back(
+    place: Place, board: Board, lines: Sequence[Decision], comparison: ComparisonFacts, now: float
+) -> list[str]:
+    """Whatever forbids to promote a challenger that has won, each as a reason; nothing forbids a rollback."""
+    if comparison.challenger == board.previous:
+        return []
+    return []
+
+
+def _comparisons(place: Place, board: Board) -> list[ComparisonFacts]:
+    """Comparisons of this very tenure: facts are a second old, and roles may have changed since."""
+    facts = place.learn_facts()
+    if facts is None:
+        return []
+    began_s = events.seconds_of(board.since)
+    return [
+        comparison
+        for comparison in facts.comparisons
+        if comparison.champion == board.champion
+        and comparison.challenger in board.challengers
+        and comparison.started_at > began_s
+    ]
