@@ -42,9 +42,14 @@ def _number_terms(frame: Frame, columns: Sequence[Weights]) -> list[str]:
     graph, terms = frame.graph, []
     for block in frame.numbers:
         values = np.array([[weights.get(name, 0.0) for weights in columns] for name in block.names])
-        if block.divisor is not None:
-            values /= block.divisor[:, np.newaxis]
         tensor = block.tensor
+        if block.divisor is not None:
+            with np.errstate(over="ignore"):
+                scaled = values / block.divisor[:, np.newaxis]
+            if np.isfinite(scaled).all():
+                values = scaled
+            else:  # a weight over a feature's tiny spread, where the feature itself is small enough
+                tensor = frame.divided(block)
         if any(frame.may_miss(name) for name in block.names):
             tensor = graph.add("Where", graph.add("IsNaN", tensor), graph.constant(0.0), tensor)
         terms.append(graph.add("MatMul", tensor, graph.weight("weights", values)))

@@ -165,6 +165,15 @@ def test_products_of_features_are_exact(extender: Any) -> None:
     assert compare(learner.score_many(rows), graph.run(session, schema, rows)).max_abs_difference < 1e-12
 
 
+def test_features_of_the_smallest_scale_are_exact() -> None:
+    """A weight cannot be divided by it, the feature can."""
+    schema = _schema(Feature("x", "float"), Feature("y", "float"))
+    rows = [(5e-324, 3.5), (0.0, 3.5), (1e-323, -1.0)]
+    learner = _learned(preprocessing.MaxAbsScaler() | linear_model.LogisticRegression(), schema, rows)
+    session = graph.session(to_onnx(learner.model, schema).SerializeToString())
+    assert compare(learner.score_many(rows), graph.run(session, schema, rows)).max_abs_difference < 1e-12
+
+
 def test_types_are_selected_as_python_sees_them() -> None:
     """bool is an int to SelectType, and a float is not."""
     schema = _schema(Feature("x", "float"), Feature("n", "int"), Feature("b", "bool"))
