@@ -110,7 +110,7 @@ class Gate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     """Other losses that must not suffer: by how much at most, as a share of their range."""
     segments: tuple[str, ...] = ()
     """Categorical or bool features: a challenger that is shown worse where one has some value is not promoted."""
-    min_coverage: Share = 0.8
+    min_coverage: Annotated[float, Meta(ge=0, le=1)] = 0.8
     """Share of the questions on which versions may differ that must have labels. Set 0 only where labels are given to a
     random sample."""
     unit: str | None = None

@@ -4,11 +4,13 @@ One stream entry carries one event as MessagePack in field ``e``. The entry id i
 A feedback that is a correction carries in field ``f`` the id of the first feedback for its prediction.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 
 from contracts.schema import Value
 
@@ -107,13 +109,29 @@ def readable(kind: type[Event], fields: Mapping[bytes, bytes]) -> Event | None:
         return None
 
 
-def first_of(fields: Mapping[bytes, bytes]) -> str | None:
+def decode_many(kind: type[Event], entries: Iterable[Sequence[bytes]]) -> list[Event | None]:
+    """The event of each entry, given as its fields lie on the wire; None for what cannot be read."""
+    read = _decoder(kind).decode
+    payloads = [fields[1] if fields[0] == FIELD else unflat(fields).get(FIELD, b"") for fields in entries]
+    try:
+        return [read(payload) for payload in payloads]
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return [readable(kind, {FIELD: payload}) for payload in payloads]
+
+
+def unflat(fields: Sequence[bytes]) -> dict[bytes, bytes]:
+    """Fields by name, of an entry as it lies on the wire."""
+    return dict(zip(fields[::2], fields[1::2], strict=True))
+
+
+def first_of(fields: Sequence[bytes]) -> str | None:
     """The id of the first feedback for the same prediction, when this entry corrects it; None for a first label."""
-    first = fields.get(_FIRST)
+    if len(fields) == 2:
+        return None
+    first = unflat(fields).get(_FIRST)
     return None if first is None else first.decode("ascii", "replace")
 
 
-@lru_cache(8192)  # the learn loop reads each id a dozen times within one batch
 def entry_id(text: str) -> tuple[int, int]:
     """(milliseconds, sequence) of "1763800000000-0"; tuples compare as Redis orders entries. Raises ValueError."""
     milliseconds, dash, sequence = text.partition("-")
@@ -124,11 +142,19 @@ def entry_id(text: str) -> tuple[int, int]:
     return int(milliseconds), int(sequence)
 
 
-@lru_cache(8192)
 def offset(text: str) -> int:
-    """An entry id as one int64 that orders alike."""
-    milliseconds, sequence = entry_id(text)
-    return milliseconds << _SEQUENCE_BITS | sequence
+    """An entry id as one int64 that orders alike. Raises ValueError."""
+    milliseconds, _, sequence = text.partition("-")
+    if sequence == "0" and len(milliseconds) == 13 and milliseconds.isascii() and milliseconds.isdecimal():
+        return int(milliseconds) << _SEQUENCE_BITS  # nearly every one, at half of the cost
+    whole, part = entry_id(text)
+    return whole << _SEQUENCE_BITS | part
+
+
+def offsets(ids: Sequence[bytes]) -> list[int]:
+    """`offset` of ids that Redis has given out, which need no check: 0.1 us for each instead of 0.6."""
+    parts = np.fromstring(b" ".join(ids).replace(b"-", b" "), np.int64, sep=" ")
+    return cast(list[int], (parts[::2] << _SEQUENCE_BITS | parts[1::2]).tolist())
 
 
 def span(duration_s: float) -> int:
@@ -139,6 +165,11 @@ def span(duration_s: float) -> int:
 def seconds_at(number: int) -> float:
     """Epoch seconds at which the entry of an offset was appended."""
     return (number >> _SEQUENCE_BITS) / 1000
+
+
+def many_seconds_at(numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """`seconds_at` of many, float64[n]."""
+    return (numbers >> _SEQUENCE_BITS) / 1000
 
 
 def offset_id(number: int) -> str:

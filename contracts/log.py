@@ -19,7 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from contracts import events, tables
+from contracts import tables
 from contracts.events import Feedback, Prediction, Shadow
 from contracts.rows import fitting, label_rows, prediction_rows
 from contracts.schema import Schema, Value
@@ -78,15 +78,15 @@ class Log:
         """Offset of the last row written, erased ones included; -1 before the first."""
         return self._tables[table].position()
 
-    def append_predictions(self, rows: Sequence[tuple[str, Prediction, Shadow]]) -> int:
-        """Appends what lies beyond `position`; returns how many rows that was. Rows come in id order."""
-        offsets = [events.offset(id_) for id_, _, _ in rows]
+    def append_predictions(self, rows: Sequence[tuple[int, Prediction, Shadow]]) -> int:
+        """Appends what lies beyond `position`; returns how many rows that was. Rows come by ascending offset."""
+        offsets = [offset for offset, _, _ in rows]
         build = partial(prediction_rows, self.schema)
         return self._tables["predictions"].append(offsets, lambda first: fitting(build, offsets[first:], rows[first:]))
 
-    def append_labels(self, rows: Sequence[tuple[str, Feedback]]) -> int:
-        """Appends what lies beyond `position`; returns how many rows that was. Rows come in id order."""
-        offsets = [events.offset(id_) for id_, _ in rows]
+    def append_labels(self, rows: Sequence[tuple[int, Feedback]]) -> int:
+        """Appends what lies beyond `position`; returns how many rows that was. Rows come by ascending offset."""
+        offsets = [offset for offset, _ in rows]
         return self._tables["labels"].append(offsets, lambda first: fitting(label_rows, offsets[first:], rows[first:]))
 
     def append_ledger(self, seq: int, hash_: str, line: str) -> int:

@@ -50,7 +50,7 @@ def _fits(build: Build, offset: int, row: Any) -> bool:
     return True
 
 
-def prediction_rows(schema: Schema, offsets: Sequence[int], rows: Sequence[tuple[str, Prediction, Shadow]]) -> pa.Table:
+def prediction_rows(schema: Schema, offsets: Sequence[int], rows: Sequence[tuple[int, Prediction, Shadow]]) -> pa.Table:
     """One row per prediction; its features stand in columns `x_NAME`."""
     asked = [prediction for _, prediction, _ in rows]
     columns: dict[str, Any] = {
@@ -69,7 +69,7 @@ def prediction_rows(schema: Schema, offsets: Sequence[int], rows: Sequence[tuple
     return pa.table(columns)
 
 
-def label_rows(offsets: Sequence[int], rows: Sequence[tuple[str, Feedback]]) -> pa.Table:
+def label_rows(offsets: Sequence[int], rows: Sequence[tuple[int, Feedback]]) -> pa.Table:
     """One row per feedback."""
     given = [feedback for _, feedback in rows]
     columns = [
@@ -96,7 +96,7 @@ def _shadow_cells(shadows: Sequence[Shadow]) -> pa.Array:
 
 def _times(offsets: Sequence[int]) -> pa.Array:
     """When the entries were appended, by Redis's clock."""
-    return pa.array([_microseconds(events.seconds_at(offset)) for offset in offsets], _TIME)
+    return pa.array((events.many_seconds_at(np.array(offsets, np.int64)) * 1e6).round().astype(np.int64), _TIME)
 
 
 def _microseconds(seconds: float) -> int:

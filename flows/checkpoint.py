@@ -17,7 +17,7 @@ from contracts import frames
 
 log = logging.getLogger(__name__)
 
-FORMAT = 2
+FORMAT = 3
 _RIVER = version("river")  # reading it from River's metadata takes longer than storing a small learner
 
 

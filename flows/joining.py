@@ -4,8 +4,8 @@ A label becomes an example at once; it becomes evidence when its prediction has 
 comes out (`examples`, `amendments`) goes to the journal; the rest is in `state`.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
+import operator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -14,11 +14,11 @@ from contracts.config import seconds
 from contracts.events import BadEntry, Feedback, Prediction, Shadow
 from contracts.journal import Amendment, Example
 from contracts.schema import BadInput
-from contracts.streams import START, Entry, Fields
+from contracts.streams import START, Page, Raw
 from contracts.votes import Votes
 from flows.place import Place
-from flows.state import JoinState, Queue, Waiting
-from registry.tenure import Matured
+from flows.state import JoinState, Waiting
+from registry.matured import Matured
 
 PAGE = 2_000
 Predictions = Mapping[int, Prediction]
@@ -26,17 +26,16 @@ Shadows = Mapping[int, Shadow]
 
 
 class Label(msgspec.Struct, frozen=True, gc=False):
-    """A feedback that could be read."""
+    """A feedback."""
 
     at: int
     """Its offset."""
-    asked: str
-    """Id of its prediction."""
-    prediction: int
-    """The same as an offset."""
-    value: str | float
-    labeled_at: float | None
-    first: int | None
+    prediction: int = -1
+    """Offset of its prediction."""
+    value: str | float | None = None
+    """None for one that could not be read."""
+    labeled_at: float | None = None
+    first: int | None = None
     """Offset of the first feedback for the same prediction, when this one changes it."""
 
 
@@ -52,120 +51,152 @@ class Join:
             state.negative_since = None
         elif state.negative_since is None:
             state.negative_since = max(state.matured_through, 0)
-        self.queue = Queue()
+        gate, names = place.model.gate, self.schema.names
+        self._unit_at = names.index(gate.unit) if gate.unit in names else None
+        self._by_entity = gate.unit == "entity"
+        self._segments_at = [(name, names.index(name)) for name in gate.segments]
+        self.waiting: dict[int, Waiting] = {}
+        """Labelled predictions that have not matured, by offset."""
         self.examples: list[Example] = []
         self.amendments: list[Amendment] = []
         self._recall()
 
-    def take(self, entries: Sequence[Entry]) -> None:
-        """Joins feedback in stream order."""
-        read = [(id_, self._decoded(id_, fields)) for id_, fields in entries]
-        labels = [label for _, label in read if label is not None]
-        predictions, shadows = self._asked(labels)
-        firsts = self._firsts(labels)
+    def read(self, page: Page) -> list[Label]:
+        """Feedback as labels, one for each entry; what cannot be read is buried."""
+        given = events.decode_many(Feedback, page.fields)
+        return [
+            self._label(at, feedback, fields)
+            for at, feedback, fields in zip(page.offsets, given, page.fields, strict=True)
+        ]
+
+    def take(self, labels: Sequence[Label], shadowed: int) -> None:
+        """Joins labels in stream order; the shadow scorer has passed predictions through the offset `shadowed`."""
+        predictions = self._asked({label.prediction for label in labels if label.value is not None})
+        late = {label.prediction for label in labels if self._has_matured(label)}
+        shadows, firsts = self._shadows(late & predictions.keys()), self._firsts(labels)
         counts = self.state.counts
-        for id_, label in read:
-            self.mature((events.offset(id_) if label is None else label.at) - self.maturity)
-            counts.feedback += 1
-            if label is None:
+        for label in labels:
+            if label.value is None:
                 counts.dead_letters += 1
             elif (prediction := predictions.get(label.prediction)) is None:
                 counts.orphans += 1
+            elif not self._has_matured(label):
+                self._join(label, label.value, prediction, label.prediction <= shadowed)
             else:
-                self._join(label, prediction, shadows.get(label.prediction), firsts)
-        self.state.last_id = entries[-1][0]
+                self.mature(label.at - self.maturity)
+                self._join_late(label, label.value, prediction, shadows.get(label.prediction), firsts)
+        counts.feedback += len(labels)
+        self.state.last_id = events.offset_id(labels[-1].at)
+        self.mature(labels[-1].at - self.maturity)
+        if self.state.negative_since is not None:
+            self.examples.sort(key=operator.attrgetter("at"))
 
     def mature(self, until: int) -> None:
-        """Hands predictions with a smaller offset to the record, in prediction order."""
+        """Hands predictions with a smaller offset to the record, in prediction order, labelled or not."""
         if until <= self.state.matured_through:
             return
-        if self.state.negative_since is None:
-            while (offset := self.queue.first()) is not None and offset < until:
-                self._weigh(*self.queue.pop())
-        else:
-            self._mature_all(until)
+        since = max(self.state.matured_through, 0)
+        while (page := self.streams.page("predictions", since, until - 1, PAGE)).offsets:
+            self._weigh(page)
+            since = page.offsets[-1] + 1
+            if len(page.offsets) < PAGE:
+                break
         self.state.matured_through = until
+        if self.waiting and next(iter(self.waiting)) < until:  # its prediction is gone from the stream
+            self.waiting = {at: waiting for at, waiting in self.waiting.items() if at >= until}
 
-    def _mature_all(self, until: int) -> None:
-        """The same where a prediction without a label is negative: all of them are gone through."""
-        assert self.negative is not None
-        for offset, prediction, shadow in self._asked_between(max(self.state.matured_through, 0), until):
-            while (first := self.queue.first()) is not None and first < offset:
-                self._weigh(*self.queue.pop())
-            if self.queue.get(offset) is None:
-                at = offset + self.maturity
-                self.state.counts.timed_out += 1
-                self.examples.append(Example(at, offset, self.negative, prediction.row))
-                self._await(offset, at, self.negative, prediction, shadow)
-            self._weigh(*self.queue.pop())
+    def _weigh(self, page: Page) -> None:
+        shadows = self._shadows_between(page.offsets[0], page.offsets[-1])
+        matured = []
+        for offset, prediction in zip(page.offsets, events.decode_many(Prediction, page.fields), strict=True):
+            if prediction is None or prediction.schema != self.schema.fingerprint:
+                continue
+            label = self._label_of(offset, prediction)
+            matured.append(self._matured(offset, prediction, shadows.get(offset), label))
+        self.state.record.add(matured)
 
-    def _asked_between(self, since: int, until: int) -> Iterator[tuple[int, Prediction, Shadow | None]]:
-        """Predictions from one offset on and below another, with their shadows."""
-        entries = self.streams.scan("predictions", events.offset_id(max(since - 1, 0)), events.offset_id(until - 1))
-        while page := list(islice(entries, PAGE)):
-            shadows = self.streams.look_up("shadows", [id_ for id_, _ in page])
-            for id_, fields in page:
-                prediction = events.readable(Prediction, fields)
-                if prediction is not None and prediction.schema == self.schema.fingerprint:
-                    yield events.offset(id_), prediction, events.readable(Shadow, shadows.get(id_, {}))
+    def _label_of(self, offset: int, prediction: Prediction) -> str | float | None:
+        """What a prediction matures with; without a label it may count as negative."""
+        waiting = self.waiting.pop(offset, None)
+        if waiting is not None:
+            return waiting.label
+        since = self.state.negative_since
+        if since is None or offset < since or self.negative is None:
+            return None
+        self.state.counts.timed_out += 1
+        self.examples.append(Example(offset + self.maturity, offset, self.negative, prediction.row))
+        return self.negative
 
-    def _weigh(self, offset: int, waiting: Waiting) -> None:
-        self.state.record.add(self._matured(offset, waiting, waiting.label))
-
-    def _matured(self, offset: int, waiting: Waiting, label: str | float) -> Matured:
-        column = label if isinstance(label, float) else float(self.schema.label.index(label))
-        asked_at = events.seconds_at(offset)
-        return Matured(offset, asked_at, waiting.answered_by, waiting.scores, column, waiting.covered)
-
-    def _join(self, label: Label, prediction: Prediction, shadow: Shadow | None, firsts: Mapping[int, Label]) -> None:
-        known, offset = self.queue.get(label.prediction), label.prediction
-        if known is not None and known.label == label.value and label.first is None:
-            self.state.counts.duplicates += 1
-            return
-        self.state.counts.joined += 1
-        if known is not None:
-            known.label = self._change(label, known.at, known.label)
-        elif label.first is not None:
-            was_negative = self._is_negative_at(offset, label.first)
-            before = self._before(offset, firsts.get(label.first))
-            after = self._change(label, offset + self.maturity if was_negative else label.first, before)
-            if was_negative or not self._is_late(offset, label.first):
-                self._restate(label, before, after, prediction, shadow)
-        elif self._is_negative_at(offset, label.at):
-            self.state.counts.late += 1
-            self.amendments.append(Amendment(offset + self.maturity, offset, label.value, label.at))
-            self._restate(label, self.negative, label.value, prediction, shadow)
-        else:
-            self._learn(label, prediction, shadow)
-
-    def _learn(self, label: Label, prediction: Prediction, shadow: Shadow | None) -> None:
-        """A first label becomes an example, and waits to become evidence unless it is too late for that."""
-        offset, asked_s = label.prediction, events.seconds_at(label.prediction)
-        self.state.delays_s.append((label.labeled_at or events.seconds_at(label.at)) - asked_s)
-        self.examples.append(Example(label.at, offset, label.value, prediction.row))
-        if self._is_late(offset, label.at):
-            self.state.counts.late += 1
-        else:
-            self._await(offset, label.at, label.value, prediction, shadow)
-
-    def _await(self, offset: int, at: int, label: str | float, prediction: Prediction, shadow: Shadow | None) -> None:
-        if shadow is None:
-            self.state.counts.uncovered += 1
-            self.state.uncovered.add(offset)
-        self.queue.add(offset, self._waiting(offset, at, label, prediction, shadow))
-
-    def _waiting(
-        self, offset: int, at: int, label: str | float, prediction: Prediction, shadow: Shadow | None
-    ) -> Waiting:
+    def _matured(
+        self, offset: int, prediction: Prediction, shadow: Shadow | None, label: str | float | None
+    ) -> Matured:
         """With the scores as logged; a shadow score that came too late to be waited for does not count."""
-        scores = {prediction.version: prediction.scores}
+        if label is not None and not isinstance(label, float):
+            label = float(self.schema.label.index(label))
         is_covered = shadow is not None and offset not in self.state.uncovered
-        if shadow is not None and is_covered:
-            for version, (_, scored) in shadow.scores.items():
-                scores[version] = scored
-        return Waiting(at, prediction.version, scores, label, is_covered)
+        scored = shadow.scores if shadow is not None and is_covered else {}
+        if self._unit_at is None and not self._by_entity and not self._segments_at:
+            return Matured(offset, prediction.version, prediction.scores, scored, label, is_covered)
+        row = prediction.row
+        unit = prediction.entity if self._unit_at is None else str(row[self._unit_at])
+        segments = tuple(f"{name}={row[at]}" for name, at in self._segments_at)
+        return Matured(
+            offset, prediction.version, prediction.scores, scored, label, is_covered, unit or str(offset), segments
+        )
 
-    def _change(self, label: Label, at: int, before: str | float | None) -> str | float:
+    def _join(self, label: Label, value: str | float, prediction: Prediction, is_shadowed: bool) -> None:
+        """A label in time: an example to learn, which waits to become evidence, or a change to one that does."""
+        offset, state = label.prediction, self.state
+        known = self.waiting.get(offset)
+        if known is None and label.first is None:
+            self._learn(label, value, prediction)
+            if not is_shadowed:
+                state.counts.uncovered += 1
+                state.uncovered.add(offset)
+            self.waiting[offset] = Waiting(label.at, value)
+        elif known is not None and known.label == value and label.first is None:
+            state.counts.duplicates += 1
+        else:
+            state.counts.joined += 1
+            if known is not None:
+                known.label = self._change(label, value, known.at, known.label)
+            else:  # the first label is gone from the stream
+                self._change(label, value, label.at if label.first is None else label.first, None)
+
+    def _learn(self, label: Label, value: str | float, prediction: Prediction) -> None:
+        self.state.counts.joined += 1
+        delay_s = (label.labeled_at or events.seconds_at(label.at)) - events.seconds_at(label.prediction)
+        self.state.delays_s.append(delay_s)
+        self.examples.append(Example(label.at, label.prediction, value, prediction.row))
+
+    def _join_late(
+        self,
+        label: Label,
+        value: str | float,
+        prediction: Prediction,
+        shadow: Shadow | None,
+        firsts: Mapping[int, Label],
+    ) -> None:
+        """A label for a prediction that has matured: learned, but evidence only where an earlier one was."""
+        offset, state = label.prediction, self.state
+        if label.first is None:
+            state.counts.late += 1
+            if self._is_negative_at(offset, label.at):
+                state.counts.joined += 1
+                self.amendments.append(Amendment(offset + self.maturity, offset, value, label.at))
+                self._restate(label, self.negative, value, prediction, shadow)
+            else:
+                self._learn(label, value, prediction)
+                state.record.audit(self._matured(offset, prediction, shadow, value))
+            return
+        state.counts.joined += 1
+        was_negative = self._is_negative_at(offset, label.first)
+        before = self._before(offset, firsts.get(label.first))
+        after = self._change(label, value, offset + self.maturity if was_negative else label.first, before)
+        if was_negative or not self._is_late(offset, label.first):
+            self._restate(label, before, after, prediction, shadow)
+
+    def _change(self, label: Label, value: str | float, at: int, before: str | float | None) -> str | float:
         """One more label for an example; returns what it counts as by the rule, and amends the example to that."""
         offset = label.prediction
         self.state.counts.corrections += 1
@@ -173,9 +204,9 @@ class Join:
         if votes is None and before is not None:
             votes = Votes.of(before)
         if votes is None:  # the first label is gone from the stream
-            votes = Votes.of(label.value)
+            votes = Votes.of(value)
         else:
-            votes.add(label.value)
+            votes.add(value)
         self.state.votes[offset] = votes
         after = votes.label(self.rule)
         if after != before:
@@ -193,10 +224,11 @@ class Join:
         """What a matured label was evidence for is weighed anew."""
         if before is None or before == after:
             return
-        offset = label.prediction
-        waiting = self._waiting(offset, 0, after, prediction, shadow)
-        moved = self.state.record.restate(self._matured(offset, waiting, before), self._matured(offset, waiting, after))
-        self.state.restated.add(label.at, moved)
+        was, now = (self._matured(label.prediction, prediction, shadow, one) for one in (before, after))
+        self.state.restated.add(label.at, self.state.record.restate(was, now))
+
+    def _has_matured(self, label: Label) -> bool:
+        return label.prediction < max(label.at - self.maturity, self.state.matured_through)
 
     def _is_late(self, offset: int, at: int) -> bool:
         return offset < at - self.maturity
@@ -213,70 +245,77 @@ class Join:
             return votes.label(self.rule)
         return None if first is None else first.value
 
-    def _asked(self, labels: Sequence[Label]) -> tuple[Predictions, Shadows]:
-        """Predictions of today's schema, and shadow scores, by offset."""
-        asked, fingerprint = [label.asked for label in labels], self.schema.fingerprint
-        predictions = {
-            events.offset(id_): prediction
-            for id_, fields in self.streams.look_up("predictions", asked).items()
-            if (prediction := events.readable(Prediction, fields)) and prediction.schema == fingerprint
+    def _asked(self, offsets: Collection[int]) -> Predictions:
+        """Predictions of today's schema, by offset."""
+        found, fingerprint = self.streams.pick("predictions", offsets), self.schema.fingerprint
+        return {
+            offset: prediction
+            for offset, prediction in zip(found, events.decode_many(Prediction, found.values()), strict=True)
+            if prediction is not None and prediction.schema == fingerprint
         }
-        shadows = {
-            events.offset(id_): shadow
-            for id_, fields in self.streams.look_up("shadows", asked).items()
-            if (shadow := events.readable(Shadow, fields))
-        }
-        return predictions, shadows
+
+    def _shadows(self, offsets: Collection[int]) -> Shadows:
+        return dict(_shadows(self.streams.pick("shadows", offsets)))
+
+    def _shadows_between(self, first: int, last: int) -> Shadows:
+        page = self.streams.page("shadows", first, last)
+        return dict(_shadows(dict(zip(*page, strict=True))))
 
     def _firsts(self, labels: Sequence[Label]) -> dict[int, Label]:
         """The first labels of predictions that get another one here, by feedback offset."""
-        changed = {label.first: label.prediction for label in labels if label.first is not None}
-        asked = [events.offset_id(at) for at in changed]
-        found = self.streams.look_up("feedback", asked) if asked else {}
-        return {events.offset(id_): label for id_, fields in found.items() if (label := self._readable(id_, fields))}
+        asked = {label.first for label in labels if label.first is not None}
+        return {label.at: label for label in self._readable(self.streams.pick("feedback", asked))}
 
-    def _decoded(self, id_: str, fields: Fields) -> Label | None:
-        """The label as the schema reads it; an unreadable one is buried."""
+    def _readable(self, found: Mapping[int, Raw]) -> Iterator[Label]:
+        """Labels among feedback that was read, and buried where need be, before."""
+        given = events.decode_many(Feedback, found.values())
+        for (at, fields), feedback in zip(found.items(), given, strict=True):
+            if feedback is not None:
+                label = self._label(at, feedback, fields, buries=False)
+                if label.value is not None:
+                    yield label
+
+    def _label(self, at: int, feedback: Feedback | None, fields: Raw, buries: bool = True) -> Label:
+        """As the schema reads it."""
         try:
-            return self._read(id_, fields)
+            if feedback is None:
+                feedback = events.decode(Feedback, events.unflat(fields))
+            first = events.first_of(fields)
+            return Label(
+                at,
+                events.offset(feedback.prediction_id),
+                self.schema.label.decode(feedback.label),
+                feedback.labeled_at,
+                None if first is None else events.offset(first),
+            )
         except (BadEntry, BadInput, ValueError) as error:
-            self.streams.bury("feedback", id_, fields, str(error))
-            return None
-
-    def _readable(self, id_: str, fields: Fields) -> Label | None:
-        try:
-            return self._read(id_, fields)
-        except ValueError:
-            return None  # it was buried when it was first read
-
-    def _read(self, id_: str, fields: Fields) -> Label:
-        feedback, first = events.decode(Feedback, fields), events.first_of(fields)
-        return Label(
-            events.offset(id_),
-            feedback.prediction_id,
-            events.offset(feedback.prediction_id),
-            self.schema.label.decode(feedback.label),
-            feedback.labeled_at,
-            None if first is None else events.offset(first),
-        )
+            if buries:
+                self.streams.bury("feedback", events.offset_id(at), events.unflat(fields), str(error))
+            return Label(at)
 
     def _recall(self) -> None:
         """Labels that had not matured at the checkpoint are read again, and wait as they did."""
         since, until = self.state.matured_through, self.state.last_id
         if until == START:
             return
-        entries = self.streams.scan("feedback", events.offset_id(max(since - 1, 0)), until)
-        while page := list(islice(entries, PAGE)):
-            labels = [label for id_, fields in page if (label := self._readable(id_, fields))]
+        begin, end = max(since, 0), events.offset(until)
+        while (page := self.streams.page("feedback", begin, end, PAGE)).offsets:
             labels = [
-                label for label in labels if label.prediction >= since and label.prediction not in self.queue.waiting
+                label
+                for label in self._readable(dict(zip(*page, strict=True)))
+                if label.prediction >= since and not self._is_late(label.prediction, label.at)
             ]
-            predictions, shadows = self._asked(labels)
+            predictions = self._asked({label.prediction for label in labels})
             for label in labels:
                 offset = label.prediction
-                prediction = predictions.get(offset)
-                if prediction is not None and offset not in self.queue.waiting and not self._is_late(offset, label.at):
+                if offset in predictions and offset not in self.waiting and label.value is not None:
                     votes = self.state.votes.get(offset)
                     value = label.value if votes is None else votes.label(self.rule)
-                    at = label.at if label.first is None else label.first
-                    self.queue.add(offset, self._waiting(offset, at, value, prediction, shadows.get(offset)))
+                    self.waiting[offset] = Waiting(label.at if label.first is None else label.first, value)
+            begin = page.offsets[-1] + 1
+
+
+def _shadows(found: Mapping[int, Raw]) -> Iterator[tuple[int, Shadow]]:
+    for offset, shadow in zip(found, events.decode_many(Shadow, found.values()), strict=True):
+        if shadow is not None:
+            yield offset, shadow

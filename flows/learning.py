@@ -12,14 +12,12 @@ from collections.abc import Callable, Sequence
 
 from contracts import events
 from contracts.config import seconds
-from contracts.events import Feedback
 from contracts.facts import ComparisonFacts, LearnerFacts, LearnFacts
 from contracts.journal import Journal
 from contracts.lease import LeaseTaken
 from contracts.releases import Board
-from contracts.streams import Entry, Fields
 from flows import checkpoint, erasing
-from flows.joining import Join
+from flows.joining import Join, Label
 from flows.logbook import Logbook
 from flows.place import Place
 from flows.state import JoinState, Restated
@@ -49,7 +47,7 @@ class Loop:
         self.board = Board()
         self.comparisons: tuple[ComparisonFacts, ...] = ()
         """As of the last checkpoint."""
-        self.saved_id, self.saved_matured = self.state.last_id, self.state.record.matured
+        self.saved_id, self.saved_seen = self.state.last_id, self.state.record.seen
         self.saved_at = self.trimmed_at = time.monotonic()
         self.restated_at = -math.inf if self.state.restated.corrections else self.saved_at
         self.write_at = self.saved_at + self.write_every_s
@@ -61,17 +59,19 @@ class Loop:
         if self.saved_id == self.state.last_id:  # what is told is stored, and told again after a crash
             self._tell_restated(time.monotonic())
         drained_at = self._server_now()
-        entries = self.streams.follow("feedback", self.state.last_id, self.batch, block_ms)
-        ready = self._shadowed(entries) if entries else []
+        page = self.streams.next_page("feedback", events.offset(self.state.last_id), self.batch, block_ms)
+        labels = self.join.read(page)
+        shadowed = events.offset(self.streams.last_id("shadows")) if labels else -1
+        ready = self._shadowed(labels, shadowed)
         if ready:
-            self.join.take(ready)
-        elif not entries:
+            self.join.take(ready, shadowed)
+        elif not labels:
             # Nothing older can come: every feedback from before this moment has been read.
             self.join.mature(events.span(drained_at) - self.join.maturity)
         else:
             time.sleep(0.02)  # the shadow scorer is a moment behind
         self._keep()
-        self._do_what_is_due(time.monotonic(), has_backlog=len(entries) == self.batch)
+        self._do_what_is_due(time.monotonic(), has_backlog=len(labels) == self.batch)
         return len(ready)
 
     def close(self) -> None:
@@ -88,7 +88,7 @@ class Loop:
         self._keep()
         self.journal.sync()
         checkpoint.save(self.place.checkpoint_folder, self.state)
-        self.saved_id, self.saved_matured = self.state.last_id, self.state.record.matured
+        self.saved_id, self.saved_seen = self.state.last_id, self.state.record.seen
         self._show()
 
     def _keep(self) -> None:
@@ -119,7 +119,7 @@ class Loop:
             late=counts.late,
             uncovered=counts.uncovered,
             timed_out=counts.timed_out,
-            pending=len(self.join.queue),
+            pending=len(self.join.waiting),
             matured=state.record.matured,
             dead_letters=counts.dead_letters,
             loss=state.record.loss_name,
@@ -153,19 +153,18 @@ class Loop:
         whole, micro = self.place.client.time()
         return float(whole) + float(micro) / 1e6
 
-    def _shadowed(self, entries: Sequence[Entry]) -> Sequence[Entry]:
-        """The entries up to the first whose prediction the shadow scorer has yet to pass and is still worth a wait."""
-        position = events.offset(self.streams.last_id("shadows"))
+    def _shadowed(self, labels: Sequence[Label], position: int) -> Sequence[Label]:
+        """Labels up to the first whose prediction the shadow scorer has yet to pass and is still worth a wait."""
+        if all(label.prediction <= position for label in labels):
+            return labels
         patience_ends = events.span(self._server_now() - self.shadow_timeout_s)
-        for i, (id_, fields) in enumerate(entries):
-            # A label comes after its question: one that came before the shadow's position needs no second look.
-            at = events.offset(id_)
-            if at > position and at > patience_ends and _asked_at(fields) > position:
-                return entries[:i]
-        return entries
+        for i, label in enumerate(labels):
+            if label.prediction > position and label.at > patience_ends:
+                return labels[:i]
+        return labels
 
     def _do_what_is_due(self, now: float, has_backlog: bool) -> None:
-        is_new = self.state.last_id != self.saved_id or self.state.record.matured != self.saved_matured
+        is_new = self.state.last_id != self.saved_id or self.state.record.seen != self.saved_seen
         if now - self.saved_at >= self.save_every_s:
             self.saved_at = now
             if is_new:
@@ -230,12 +229,3 @@ class Loop:
             self.streams.trim("feedback", events.offset_id(min(expired, learned, labels)))
         self.place.log.compact("predictions")
         self.place.log.compact("labels")
-
-
-def _asked_at(fields: Fields) -> int:
-    """Offset of the prediction that a feedback names; -1 where none can be read."""
-    feedback = events.readable(Feedback, fields)
-    try:
-        return -1 if feedback is None else events.offset(feedback.prediction_id)
-    except ValueError:
-        return -1

@@ -1,12 +1,11 @@
 """From streams to the durable log. The log's own last offset decides what is written, so nothing is written twice."""
 
 from collections.abc import Iterator
-from itertools import islice
 
 from contracts import events
 from contracts.events import Feedback, Prediction, Shadow
 from contracts.log import Log
-from contracts.streams import START, Entry, Fields, Source, Streams
+from contracts.streams import Page, Source, Streams
 
 ROWS = 5_000  # rows of one append: large enough for few files, small enough to hold twice in memory
 PATIENCE_S = 60.0  # how long a prediction waits for its shadow scores before it is logged without them
@@ -25,45 +24,45 @@ class Logbook:
         Returns the rows written.
         """
         shadowed = events.offset(self.streams.last_id("shadows"))
-        complete = max(shadowed, events.offset(f"{max(0, int((now - PATIENCE_S) * 1000))}-0"))
+        complete = max(shadowed, events.span(max(0.0, now - PATIENCE_S)))
         return self._write_predictions(complete) + self._write_labels(events.offset(learned_through))
 
     def _write_predictions(self, until: int) -> int:
         written = 0
-        for batch in self._batches("predictions", self.predictions_at, until):
-            shadows = self.streams.look_up("shadows", [id_ for id_, _ in batch])
+        for page in self._pages("predictions", self.predictions_at, until):
+            shadowed = self.streams.page("shadows", page.offsets[0], page.offsets[-1])
+            shadows = dict(zip(shadowed.offsets, events.decode_many(Shadow, shadowed.fields), strict=True))
             rows = [
-                (id_, prediction, events.readable(Shadow, shadows.get(id_, {})) or Shadow())
-                for id_, fields in batch
-                if (prediction := events.readable(Prediction, fields))
-                and prediction.schema == self.log.schema.fingerprint
+                (offset, prediction, shadows.get(offset) or Shadow())
+                for offset, prediction in zip(page.offsets, events.decode_many(Prediction, page.fields), strict=True)
+                if prediction is not None and prediction.schema == self.log.schema.fingerprint
             ]
             written += self.log.append_predictions(rows)
-            self.predictions_at = events.offset(batch[-1][0])
+            self.predictions_at = page.offsets[-1]
         return written
 
     def _write_labels(self, until: int) -> int:
         written = 0
-        for batch in self._batches("feedback", self.labels_at, until):
-            rows = [(id_, feedback) for id_, fields in batch if (feedback := self._label(fields))]
+        for page in self._pages("feedback", self.labels_at, until):
+            rows = [
+                (offset, feedback)
+                for offset, feedback in zip(page.offsets, events.decode_many(Feedback, page.fields), strict=True)
+                if feedback is not None and self._is_label(feedback)
+            ]
             written += self.log.append_labels(rows)
-            self.labels_at = events.offset(batch[-1][0])
+            self.labels_at = page.offsets[-1]
         return written
 
-    def _batches(self, source: Source, after: int, until: int) -> Iterator[list[Entry]]:
-        if until <= after:
-            return
-        start = START if after < 0 else events.offset_id(after)
-        entries = self.streams.scan(source, start, events.offset_id(until))
-        while batch := list(islice(entries, ROWS)):
-            yield batch
+    def _pages(self, source: Source, after: int, until: int) -> Iterator[Page]:
+        while after < until and (page := self.streams.page(source, after + 1, until, ROWS)).offsets:
+            after = page.offsets[-1]
+            yield page
 
-    def _label(self, fields: Fields) -> Feedback | None:
-        feedback = events.readable(Feedback, fields)
+    def _is_label(self, feedback: Feedback) -> bool:
+        """False for what was buried by the learn loop, with the reason."""
         try:
-            if feedback is not None:
-                events.entry_id(feedback.prediction_id)
-                self.log.schema.label.decode(feedback.label)
+            events.offset(feedback.prediction_id)
+            self.log.schema.label.decode(feedback.label)
         except ValueError:
-            return None  # buried by the learn loop, with the reason
-        return feedback
+            return False
+        return True

@@ -4,7 +4,6 @@ Labels that have not matured are not part of it: they can be read again from the
 than that. What must not be decided twice is: which of them lacked an honest shadow score.
 """
 
-import heapq
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from contracts import events
 from contracts.config import Model
 from contracts.releases import PRIOR_VERSION
 from contracts.streams import START
@@ -25,14 +25,11 @@ SHORTEST_DELAY_S = 0.001
 
 @dataclass(slots=True)
 class Waiting:
-    """A labelled prediction that has not matured."""
+    """The label of a prediction that has not matured."""
 
     at: int
     """`Example.at` of its example in the journal."""
-    answered_by: int
-    scores: dict[int, tuple[float, ...]]
     label: str | float
-    covered: bool
 
 
 @dataclass
@@ -125,30 +122,4 @@ class JoinState:
         """Drops what no label can refer to any more."""
         self.votes = {at: votes for at, votes in self.votes.items() if at >= offset}
         self.uncovered = {at for at in self.uncovered if at >= offset}
-
-
-class Queue:
-    """Labelled predictions on their way to maturity, handed out in prediction order."""
-
-    def __init__(self) -> None:
-        self.waiting: dict[int, Waiting] = {}
-        self._order: list[int] = []
-
-    def __len__(self) -> int:
-        return len(self.waiting)
-
-    def get(self, offset: int) -> Waiting | None:
-        return self.waiting.get(offset)
-
-    def add(self, offset: int, waiting: Waiting) -> None:
-        self.waiting[offset] = waiting
-        heapq.heappush(self._order, offset)
-
-    def first(self) -> int | None:
-        """Offset of the earliest prediction in the queue."""
-        return self._order[0] if self._order else None
-
-    def pop(self) -> tuple[int, Waiting]:
-        """The earliest one."""
-        offset = heapq.heappop(self._order)
-        return offset, self.waiting.pop(offset)
+        self.record.forget_before(events.seconds_at(offset))

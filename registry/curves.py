@@ -1,5 +1,6 @@
 """Curves of bounded size that depend only on what was added, so that a replay draws the same one."""
 
+from collections.abc import Sequence
 from typing import Generic, TypeVar
 
 Point = TypeVar("Point")
@@ -16,13 +17,18 @@ class LossCurve:
         """(epoch seconds of the last prediction, predictions, mean loss)."""
         self._n, self._sum = 0, 0.0
 
-    def add(self, at: float, loss: float) -> None:
-        self._n += 1
-        self._sum += loss
-        if self._n < self.stretch:
-            return
-        self.points.append((at, self._n, self._sum / self._n))
-        self._n, self._sum = 0, 0.0
+    def add(self, at: Sequence[float], losses: Sequence[float]) -> None:
+        """Losses of predictions in their order; sums go one by one, so that batches change no bit."""
+        n, total = self._n, self._sum
+        for asked_at, loss in zip(at, losses, strict=True):
+            n, total = n + 1, total + loss
+            if n >= self.stretch:
+                self._close(asked_at, n, total)
+                n, total = 0, 0.0
+        self._n, self._sum = n, total
+
+    def _close(self, at: float, n: int, total: float) -> None:
+        self.points.append((at, n, total / n))
         if len(self.points) == _POINTS:
             pairs = zip(self.points[::2], self.points[1::2], strict=True)
             self.points = [(b[0], a[1] + b[1], (a[2] * a[1] + b[2] * b[1]) / (a[1] + b[1])) for a, b in pairs]
@@ -32,16 +38,22 @@ class LossCurve:
 class Samples(Generic[Point]):
     """Every `step`-th state of something. When full, every other one is dropped and steps double."""
 
-    def __init__(self, step: int = 10):
+    def __init__(self, step: int = 20):
         self.step = step
         self.points: list[Point] = []
 
-    def is_due(self, n: int) -> bool:
-        """True where the n-th state belongs on the curve."""
-        return n % self.step == 0
+    def until_due(self, n: int) -> int:
+        """How many more than `n` until a state belongs on the curve."""
+        return self.step - n % self.step
 
-    def add(self, point: Point) -> None:
-        self.points.append(point)
-        if len(self.points) == _POINTS:
+    @property
+    def room(self) -> int:
+        """How many more points until steps double."""
+        return _POINTS - len(self.points)
+
+    def add(self, points: Sequence[Point]) -> None:
+        """At most `room` of them."""
+        self.points += points
+        if len(self.points) >= _POINTS:
             self.points = self.points[1::2]
             self.step *= 2

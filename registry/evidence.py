@@ -14,7 +14,8 @@ nonparametric, nonasymptotic confidence sequences" (1810.08240).
 
 import json
 import math
-from typing import Any, Self
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +27,20 @@ STAKES: Floats = 0.9 * 2.0 ** (-np.arange(16) / 2)  # 0.9 keeps log1p(-stake) ab
 LOG_WEIGHT = -math.log(len(STAKES))
 WON: Floats = np.log1p(STAKES)  # what d = +1 adds for each stake on "better", and d = -1 for each stake on "worse"
 LOST: Floats = np.log1p(-STAKES)
+
+
+class Moment(NamedTuple):
+    """What a band is drawn from, at one moment of a comparison."""
+
+    n: int
+    mean: float
+    plus: Floats
+    minus: Floats
+    """As `Evidence.totals` gives them."""
+
+
+Point = tuple[int, float, float, float, float]
+"""(n, log10 E, mean, lower, upper) of a curve."""
 
 
 class Evidence:
@@ -163,23 +178,26 @@ class Evidence:
 
     def log_e(self, delta: float = 0.0) -> float:
         """Natural log of the evidence against "the average advantage is at most delta"."""
-        return _log_mean_exp(self.totals()[0] - self.n * delta * STAKES)
+        return float(_log_mean_exp(self.totals()[0] - self.n * delta * STAKES))
 
     def log_e_worse(self, delta: float = 0.0) -> float:
         """Natural log of the evidence against "the average advantage is at least delta"."""
-        return _log_mean_exp(self.totals()[1] + self.n * delta * STAKES)
+        return float(_log_mean_exp(self.totals()[1] + self.n * delta * STAKES))
 
     def lower(self, alpha: float) -> float:
         """With probability 1 - alpha the average advantage is never below this; above delta iff E(delta) > 1/alpha."""
-        return _root(self.totals()[0], self.n, alpha)
+        return float(_roots(self.totals()[0][None], np.array([self.n], float), alpha)[0])
 
     def upper(self, alpha: float) -> float:
         """With probability 1 - alpha the average advantage is never above this."""
-        return -_root(self.totals()[1], self.n, alpha)
+        return -float(_roots(self.totals()[1][None], np.array([self.n], float), alpha)[0])
 
     def bounds(self, alpha: float) -> tuple[float, float]:
         """(lower, upper); each side is ever wrong with probability at most alpha. (-1, 1) before the first event."""
         return self.lower(alpha), self.upper(alpha)
+
+    def moment(self) -> Moment:
+        return Moment(self.n, self.mean, *self.totals())
 
     def to_json(self) -> str:
         """The whole state; floats are written so that reading gives the same bits. Under 2 kB."""
@@ -207,6 +225,18 @@ class Evidence:
         return f"Evidence(n={self.n}, wins={self.wins}, losses={self.losses}, s1={self.s1:.6g})"
 
 
+def band(moments: Sequence[Moment], delta: float, alpha_lower: float, alpha_upper: float) -> list[Point]:
+    """Evidence against "at most delta", with its bounds, at several moments at once: a tenth of the cost of each."""
+    if not moments:
+        return []
+    n = np.array([moment.n for moment in moments], float)
+    plus, minus = np.stack([moment.plus for moment in moments]), np.stack([moment.minus for moment in moments])
+    log10_e = _log_mean_exp(plus - n[:, None] * delta * STAKES) / math.log(10)
+    lower, upper = _roots(plus, n, alpha_lower), -_roots(minus, n, alpha_upper)
+    columns = (log10_e.tolist(), [moment.mean for moment in moments], lower.tolist(), upper.tolist())
+    return list(zip([moment.n for moment in moments], *columns, strict=True))
+
+
 def _check(d: float) -> None:
     # Never clamped: a value outside is a loss with a wrong range, and clamping it would void the guarantee.
     if not -1 <= d <= 1:  # also catches NaN
@@ -219,30 +249,35 @@ def _sum_onto(start: Floats | float, rows: Floats) -> Floats:
     return total
 
 
-def _log_mean_exp(exponents: Floats) -> float:
-    top = float(exponents.max())
-    return top + LOG_WEIGHT + math.log(float(np.exp(exponents - top).sum()))
+def _log_mean_exp(exponents: Floats) -> Floats:
+    """Over the last axis, which holds the stakes."""
+    top = exponents.max(axis=-1)
+    logs: Floats = top + LOG_WEIGHT + np.log(np.exp(exponents - top[..., None]).sum(axis=-1))
+    return logs
 
 
-def _root(total: Floats, n: int, alpha: float) -> float:
-    """The delta at which the evidence equals 1/alpha, within [-1, 1].
+def _roots(totals: Floats, n: Floats, alpha: float) -> Floats:
+    """The delta at which each evidence equals 1/alpha, within [-1, 1]: float64[m] for totals float64[m, 16] and n [m].
 
     log E is convex and decreasing in delta, and the start lies left of the root (one stake alone reaches 1/alpha
-    there), so Newton's steps rise monotonically to it.
+    there), so Newton's steps rise monotonically to it. Each is stepped until it alone has arrived, so that its last
+    bit does not depend on which others it is asked with.
     """
     if not 0 < alpha < 1:
         raise ValueError(f"alpha = {alpha} is not between 0 and 1")
-    if n == 0:
-        return -1.0
     needed = -math.log(alpha) - LOG_WEIGHT
-    x = float(((total - needed) / (n * STAKES)).max())
+    counted = np.maximum(n, 1)[:, None] * STAKES
+    x = ((totals - needed) / counted).max(axis=1)
+    moves = n > 0
     for _ in range(50):
-        exponents = total - n * x * STAKES
-        top = float(exponents.max())
-        shares = np.exp(exponents - top)
-        mass = float(shares.sum())
-        step = (top + math.log(mass) - needed) / (n * float(shares @ STAKES) / mass)
-        x += step
-        if abs(step) < 1e-12:
+        exponents = totals - x[:, None] * counted
+        top = exponents.max(axis=1)
+        shares = np.exp(exponents - top[:, None])
+        mass = shares.sum(axis=1)
+        step = (top + np.log(mass) - needed) * mass / (shares * counted).sum(axis=1)
+        x = np.where(moves, x + step, x)
+        moves &= np.abs(step) >= 1e-12
+        if not moves.any():
             break
-    return min(1.0, max(-1.0, x))
+    roots: Floats = np.where(n > 0, np.clip(x, -1.0, 1.0), -1.0)
+    return roots

@@ -1,4 +1,4 @@
-"""Losses with a range that is fixed in advance, and paired differences normalised by it.
+"""Losses with a range that is fixed in advance, which paired differences are divided by.
 
 The range is the price of the guarantee in `registry.evidence`: dividing by observed values would void it.
 Scores are one row as logged: probabilities in class order, or one value. The label is the class's column, or the value.
@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
-Name = Literal["zero_one", "brier", "log", "absolute", "squared"]
+Name = Literal["zero_one", "cost", "brier", "log", "absolute", "squared"]
 
 PROBABILITY_FLOOR = 0.01  # log loss below this probability counts as at it: ln 100 = 4.6 bounds one mistake
 ROUNDING = 1e-3  # float32 graphs may miss a sum of 1 by this much; more than that is no probability
@@ -26,69 +26,84 @@ class Loss(msgspec.Struct, frozen=True):
     range: float
     clip: float = 0.0
     """Log loss: smallest probability that counts. Absolute and squared: largest error that counts, in label units."""
+    costs: tuple[tuple[float, ...], ...] = ()
+    """Of answering column j where column i is true: costs[i][j]."""
 
-    def of(self, scores: Sequence[float], label: float) -> float:
-        """The loss of one row of scores, in [0, range]. Raises ValueError on scores that are no answer."""
-        if not math.isfinite(sum(scores)) and not all(map(math.isfinite, scores)):
-            raise ValueError(f"scores {list(scores)} are not finite")
+    @property
+    def is_of_answers(self) -> bool:
+        """Whether only the answered class counts: two versions that answer alike then differ by 0, labelled or not."""
+        return self.name in ("zero_one", "cost")
+
+    def of(self, scores: npt.ArrayLike, labels: npt.ArrayLike) -> Floats:
+        """The loss of each row, float64[n], for scores float64[n, k] and labels float64[n].
+
+        NaN where the label is NaN, and where scores are no answer: not finite, or no probabilities where those are
+        weighed. What a row gives does not depend on the rows beside it.
+        """
+        rows, wanted = np.asarray(scores, dtype=np.float64), np.asarray(labels, dtype=np.float64)
+        if not rows.size:
+            return np.full(len(rows), math.nan)
+        known = np.isfinite(rows).all(axis=1) & np.isfinite(wanted)
         if self.name in ("absolute", "squared"):
-            error = min(abs(scores[0] - label), self.clip)
-            return error if self.name == "absolute" else error * error
-        column = int(label)
-        if not 0 <= column < len(scores):
-            raise ValueError(f"label {column} is not a column of {len(scores)} scores")
-        if self.name == "zero_one":
+            with np.errstate(invalid="ignore"):
+                errors = np.minimum(np.abs(rows[:, 0] - wanted), self.clip)
+            return np.where(known, errors if self.name == "absolute" else errors * errors, math.nan)
+        known &= (wanted >= 0) & (wanted < rows.shape[1])
+        columns = np.where(known, wanted, 0).astype(np.intp)
+        if self.is_of_answers:
             # The first of equal scores wins, as with argmax, which chooses the served label.
-            return float(scores.index(max(scores)) != column)
-        if min(scores) < -ROUNDING or abs(sum(scores) - 1) > ROUNDING:
-            raise ValueError(f"scores {list(scores)} are not probabilities")
-        if self.name == "log":
-            return -math.log(min(max(scores[column], self.clip), 1.0))
-        squares = sum(score * score for score in scores) - 2 * scores[column] + 1
-        return min(max(squares, 0.0), self.range)
+            answers = rows.argmax(axis=1)
+            return np.where(known, self._of_answers(answers, columns), math.nan)
+        with np.errstate(invalid="ignore"):
+            known &= (rows.min(axis=1) >= -ROUNDING) & (np.abs(rows.sum(axis=1) - 1) <= ROUNDING)
+            return np.where(known, self._of_probabilities(rows, rows[np.arange(len(rows)), columns]), math.nan)
 
-    def of_many(self, scores: npt.ArrayLike, labels: npt.ArrayLike) -> Floats:
-        """`of` for scores float64[n, k] and labels [n], as float64[n]."""
-        rows = np.asarray(scores, dtype=np.float64)
-        wanted = np.asarray(labels, dtype=np.float64)
-        if not np.isfinite(rows).all():
-            raise ValueError("scores are not finite")
-        if self.name in ("absolute", "squared"):
-            errors: Floats = np.minimum(np.abs(rows[:, 0] - wanted), self.clip)
-            powers: Floats = errors if self.name == "absolute" else errors * errors
-            return powers
-        columns = wanted.astype(np.intp)
-        if len(columns) and not (columns.min() >= 0 and columns.max() < rows.shape[1]):
-            raise ValueError(f"labels are not columns of {rows.shape[1]} scores")
+    def _of_probabilities(self, rows: Floats, own: Floats) -> Floats:
+        if self.name == "log":
+            logs: Floats = -np.log(np.clip(own, self.clip, 1.0))
+            return logs
+        squares: Floats = np.clip((rows * rows).sum(axis=1) - 2 * own + 1, 0.0, self.range)
+        return squares
+
+    def _of_answers(self, answers: npt.NDArray[np.intp], columns: npt.NDArray[np.intp]) -> Floats:
         if self.name == "zero_one":
-            mistakes: Floats = np.where(rows.argmax(axis=1) == columns, 0.0, 1.0)
-            return mistakes
-        if len(rows) and (rows.min() < -ROUNDING or np.abs(rows.sum(axis=1) - 1).max() > ROUNDING):
-            raise ValueError("scores are not probabilities")
-        own = rows[np.arange(len(rows)), columns]
-        if self.name == "log":
-            return -np.log(np.clip(own, self.clip, 1.0))
-        squares: Floats = (rows * rows).sum(axis=1) - 2 * own + 1
-        return np.clip(squares, 0.0, self.range)
+            return (answers != columns).astype(np.float64)
+        table = np.array(self.costs)
+        found: Floats = np.where(
+            (answers < len(table)) & (columns < len(table)),
+            table[np.minimum(columns, len(table) - 1), np.minimum(answers, len(table) - 1)],
+            math.nan,
+        )
+        return found
 
-    def difference(self, champion: Sequence[float], challenger: Sequence[float], label: float) -> float:
-        """(champion's loss - challenger's loss) / range, in [-1, 1]; positive favours the challenger."""
-        return (self.of(champion, label) - self.of(challenger, label)) / self.range
+    def is_clipped(self, scores: npt.ArrayLike, labels: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+        """Where an absolute or squared error is larger than what counts; above 5 % of events the clip is too small."""
+        rows, wanted = np.asarray(scores, dtype=np.float64), np.asarray(labels, dtype=np.float64)
+        if self.name not in ("absolute", "squared") or not rows.size:
+            return np.zeros(len(rows), dtype=bool)
+        with np.errstate(invalid="ignore"):
+            clipped: npt.NDArray[np.bool_] = np.abs(rows[:, 0] - wanted) > self.clip
+        return clipped
 
-    def differences(self, champion: npt.ArrayLike, challenger: npt.ArrayLike, labels: npt.ArrayLike) -> Floats:
-        """`difference` for scores float64[n, k] twice and labels [n], as float64[n]."""
-        return (self.of_many(champion, labels) - self.of_many(challenger, labels)) / self.range
 
-
-def loss_named(name: str, clip: float | None = None) -> Loss:
-    """The loss of that name. Raises ValueError where it is unknown or its clip is missing or makes no sense.
+def loss_named(name: str, clip: float | None = None, costs: Sequence[Sequence[float]] = ()) -> Loss:
+    """The loss of that name. Raises ValueError where it is unknown, or its clip or costs are missing or make no sense.
 
     `clip` is the largest error that counts for absolute and squared, in label units (needed there: errors have no
-    other bound), and the smallest probability that counts for log.
+    other bound), and the smallest probability that counts for log. `costs[i][j]` is that of answering class j where
+    class i is true; its range is that of the whole matrix, whatever was observed.
     """
     match name:
         case "zero_one":
             return Loss(name, 1.0)
+        case "cost":
+            table = tuple(tuple(map(float, row)) for row in costs)
+            cells = [cell for row in table for cell in row]
+            if not cells or any(len(row) != len(table) for row in table) or not all(map(math.isfinite, cells)):
+                raise ValueError("cost loss needs costs: one row per true class, one finite number per answered class")
+            if max(cells) == min(cells):
+                raise ValueError("costs are all the same: no answer is better than another")
+            return Loss(name, max(cells) - min(cells), costs=table)
         case "brier":
             return Loss(name, 2.0)  # the two columns of a binary answer: halved, it is (p - y)^2
         case "log":
@@ -101,8 +116,3 @@ def loss_named(name: str, clip: float | None = None) -> Loss:
                 raise ValueError(f"{name} loss needs a clip above 0 (the largest error that counts), not {clip}")
             return Loss(name, clip if name == "absolute" else clip * clip, clip)
     raise ValueError(f"no loss is named {name!r}; known are {', '.join(get_args(Name))}")
-
-
-def is_clipped(loss: Loss, scores: Sequence[float], label: float) -> bool:
-    """True where an absolute or squared error is larger than what counts; above 5 % of events the clip is too small."""
-    return loss.name in ("absolute", "squared") and abs(scores[0] - label) > loss.clip

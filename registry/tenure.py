@@ -4,60 +4,43 @@ A tenure is the reign of one champion. Only predictions that it answered, asked 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-import msgspec
+import numpy as np
+import numpy.typing as npt
 
+from contracts.config import seconds
 from contracts.facts import ComparisonFacts, VersionFacts
 from contracts.releases import Board
-from registry.curves import LossCurve, Samples
-from registry.evidence import Evidence
+from registry.comparison import Comparison, Pairs, Tally
+from registry.curves import LossCurve
+from registry.evidence import Moment, Point, band
 from registry.gate import SHOWN, Rules, decide, needed
-from registry.losses import Loss, loss_named
+from registry.losses import Floats, Loss, loss_named
+from registry.matured import Matured, Run, runs
 
 CALIBRATION_ROWS = 100  # first labelled answers of a tenure, which fix the clip of a regression loss and do not count
 CLIP_QUANTILE = 0.99
 _ERRORS = ("absolute", "squared")
-
-
-class Matured(msgspec.Struct, frozen=True, gc=False):
-    """A labelled prediction whose time for labels has passed. `label` is the class's column, or the value."""
-
-    offset: int
-    asked_at: float
-    answered_by: int
-    scores: dict[int, tuple[float, ...]]
-    """As logged at the question, by version; the answering one included."""
-    label: float
-    covered: bool
-    """False where learning did not wait for the shadow scores: then nothing is compared."""
+_UNCLIPPED = Loss("absolute", math.inf, math.inf)  # while the clip is not known
 
 
 @dataclass
 class Score:
-    """How one version has done so far, on every matured prediction that it scored."""
+    """How one version has done so far, on every matured and labelled prediction that it scored."""
 
     n: int = 0
     loss: float = 0.0
     correct: int = 0
     curve: LossCurve = field(default_factory=LossCurve)
 
-    def add(self, at: float, loss: float, correct: bool) -> None:
-        self.n += 1
-        self.loss += loss
+    def add(self, at: Sequence[float], losses: Sequence[float], correct: int) -> None:
+        self.n += len(losses)
         self.correct += correct
-        self.curve.add(at, loss)
-
-
-@dataclass
-class Comparison:
-    """One challenger against the champion of this tenure."""
-
-    evidence: Evidence = field(default_factory=Evidence)
-    uncovered: int = 0
-    """Pairs that could not be compared for want of an honest shadow score."""
-    curve: Samples[tuple[int, float, float, float, float]] = field(default_factory=Samples)
+        for loss in losses:
+            self.loss += loss
+        self.curve.add(at, losses)
 
 
 class Record:
@@ -70,11 +53,14 @@ class Record:
         self.champion: int | None = None
         self.since = -1
         self.matured = 0
+        """Labelled predictions."""
+        self.seen = 0
+        """All predictions that have matured."""
         self.loss: Loss | None = None
         self._errors: list[float] = []
         self._calibrated_through = -1
         if loss not in _ERRORS or rules.clip is not None:
-            self.loss = loss_named(loss, rules.clip)
+            self.loss = loss_named(loss, rules.clip, rules.costs)
 
     def begin(self, board: Board, since: int) -> bool:
         """Opens a new tenure when the champion, or the moment from which it reigns, has changed; tells whether."""
@@ -85,22 +71,105 @@ class Record:
             self.loss = None
         return True
 
-    def add(self, event: Matured) -> None:
-        """Counts one matured prediction; the caller brings them in prediction order."""
-        self.matured += 1
-        losses = self._losses(event)
-        for version, loss in losses.items():
-            if (score := self.versions.get(version)) is None:
-                score = self.versions[version] = Score()
-            is_right = not loss if self.loss_name == "zero_one" else self._is_right(event, version)
-            score.add(event.asked_at, loss, is_right)
-        if not self._is_compared(event, losses):
-            return
-        assert self.champion is not None
-        if self.loss is None:
-            self._calibrate(event.offset, losses[self.champion])
-        else:
-            self._compare(event, losses, self.loss)
+    def add(self, matured: Iterable[Matured]) -> None:
+        """Counts matured predictions; the caller brings them in prediction order."""
+        for run in runs(matured):
+            self.seen += len(run)
+            self.matured += int(run.is_labelled.sum())
+            while (rest := self._add(run)) is not None:
+                run = rest
+
+    def _add(self, run: Run) -> Run | None:
+        """Counts a run; returns what is left of it once the range of the loss is known."""
+        loss = self.loss or _UNCLIPPED
+        losses = {version: loss.of(scores, run.labels) for version, scores in run.scores.items()}
+        is_compared = run.offsets > self.since if run.answered_by == self.champion else np.zeros(len(run), bool)
+        rest = None
+        if self.loss is None and is_compared.any():
+            own = losses[run.answered_by]
+            calibrating = np.flatnonzero(is_compared & ~np.isnan(own))[: CALIBRATION_ROWS - len(self._errors)]
+            if len(calibrating):
+                self._calibrate(own[calibrating].tolist(), int(run.offsets[calibrating[-1]]))
+            if self.loss is not None:
+                counted = int(calibrating[-1]) + 1
+                rest = Run(run.rows[counted:]) if counted < len(run) else None
+                losses = {version: of[:counted] for version, of in losses.items()}
+                run = Run(run.rows[:counted])
+        elif is_compared.any():
+            self._compare(run, losses, is_compared)
+        self._score(run, losses)
+        return rest
+
+    def _score(self, run: Run, losses: dict[int, Floats]) -> None:
+        at = run.asked_at
+        for version, of in losses.items():
+            known = ~np.isnan(of)
+            if known.any():
+                score = self.versions.setdefault(version, Score())
+                score.add(at[known].tolist(), of[known].tolist(), self._right(run, version, known))
+
+    def _right(self, run: Run, version: int, known: np.ndarray) -> int:
+        if self.loss_name in _ERRORS:
+            return 0
+        return int((run.scores[version][known].argmax(axis=1) == run.labels[known]).sum())
+
+    def _calibrate(self, errors: list[float], through: int) -> None:
+        self._errors += errors
+        self._calibrated_through = through
+        if len(self._errors) == CALIBRATION_ROWS:
+            clip = sorted(self._errors)[math.ceil(CLIP_QUANTILE * CALIBRATION_ROWS) - 1]
+            self.loss = loss_named(self.loss_name, clip or 1.0)
+
+    def _compare(self, run: Run, losses: dict[int, Floats], is_compared: np.ndarray) -> None:
+        assert self.loss is not None
+        champion = run.answered_by
+        chosen = slice(None) if is_compared.all() else is_compared
+        guards = [loss_named(name) for name in self.rules.guardrails]
+        for version in sorted(set(losses if run.is_covered else self.comparisons) - {champion}):
+            comparison = self._comparison(version)
+            if version not in losses:
+                comparison.uncovered += int(run.is_labelled[chosen].sum())
+                continue
+            comparison.add(self._pairs(run, losses, version, guards, chosen), self._draw)
+
+    def _comparison(self, version: int) -> Comparison:
+        if version not in self.comparisons:
+            window_s = math.inf if self.rules.unit_window is None else seconds(self.rules.unit_window)
+            self.comparisons[version] = Comparison(Tally(window_s=window_s))
+        return self.comparisons[version]
+
+    def _pairs(
+        self, run: Run, losses: dict[int, Floats], version: int, guards: list[Loss], chosen: slice | np.ndarray
+    ) -> Pairs:
+        """Champion and one challenger on the chosen rows of a run."""
+        assert self.loss is not None
+        mine, other = run.scores[run.answered_by][chosen], run.scores[version][chosen]
+        labels, labelled = run.labels[chosen], run.is_labelled[chosen]
+        d = (losses[run.answered_by][chosen] - losses[version][chosen]) / self.loss.range
+        sound: npt.NDArray[np.bool_] = ~np.isnan(np.hstack([mine, other]).sum(axis=1))
+        differ = sound
+        answers = None
+        if self.loss_name not in _ERRORS and mine.size and other.size:
+            answers = np.where(sound, mine.argmax(axis=1), -1), np.where(sound, other.argmax(axis=1), -1)
+            if self.loss.is_of_answers:
+                differ = answers[0] != answers[1]
+                # Whatever the label would have been, both would have been right, or wrong alike.
+                d = np.where(sound & ~differ & ~labelled, 0.0, d)
+        rows = run.rows if isinstance(chosen, slice) else [run.rows[at] for at in np.flatnonzero(chosen).tolist()]
+        return Pairs(
+            asked_at=run.asked_at[chosen],
+            d=d,
+            is_labelled=labelled,
+            differ=differ,
+            answers=answers,
+            guards={one.name: (one.of(mine, labels) - one.of(other, labels)) / one.range for one in guards},
+            is_clipped=self.loss.is_clipped(mine, labels) | self.loss.is_clipped(other, labels),
+            units=None if self.rules.unit is None else [one.unit for one in rows],
+            segments=[one.segments for one in rows] if self.rules.segments else (),
+        )
+
+    def _draw(self, moments: Sequence[Moment]) -> list[Point]:
+        return band(moments, self.rules.margin, self.rules.alpha / self.rules.slots, SHOWN)
 
     def restate(self, before: Matured, after: Matured) -> dict[int, float]:
         """The same prediction with another label: takes back what it counted for, and counts it anew.
@@ -108,69 +177,57 @@ class Record:
         Returns the change of the paired difference of each challenger that it is evidence about. Curves keep what
         they showed at the time. Evidence is exactly retractable: `registry.evidence`.
         """
-        old, new = self._losses(before), self._losses(after)
-        for version in old.keys() & new.keys() & self.versions.keys():
-            score = self.versions[version]
-            score.loss += new[version] - old[version]
-            score.correct += self._is_right(after, version) - self._is_right(before, version)
-        if not self._is_compared(after, new) or self.loss is None or after.offset <= self._calibrated_through:
+        old, new = Run([before]), Run([after])
+        loss = self.loss or _UNCLIPPED
+        for version in self.versions.keys() & new.scores.keys():
+            was, now = (float(loss.of(run.scores[version], run.labels)[0]) for run in (old, new))
+            if not math.isnan(was + now):
+                known, score = np.array([True]), self.versions[version]
+                score.loss += now - was
+                score.correct += self._right(new, version, known) - self._right(old, version, known)
+        if self.loss is None or not self._is_evidence(after) or after.offset <= self._calibrated_through:
             return {}
-        return self._recompare(after, old, new, self.loss)
+        return self._recompare(old, new)
 
-    def _recompare(self, event: Matured, old: dict[int, float], new: dict[int, float], loss: Loss) -> dict[int, float]:
-        assert self.champion is not None
+    def _is_evidence(self, one: Matured) -> bool:
+        return one.answered_by == self.champion and one.offset > self.since
+
+    def _recompare(self, old: Run, new: Run) -> dict[int, float]:
         moved = {}
-        for version in sorted(self.comparisons.keys() & new.keys() & old.keys() - {self.champion}):
-            evidence = self.comparisons[version].evidence
-            was = (old[self.champion] - old[version]) / loss.range
-            now = (new[self.champion] - new[version]) / loss.range
-            if was != now:
-                evidence.retract(was)
-                evidence.add(now)
-                moved[version] = now - was
+        for version in sorted(self.comparisons.keys() & new.scores.keys() - {new.answered_by}):
+            was, now = self._pair(old, version), self._pair(new, version)
+            comparison = self.comparisons[version]
+            asked_at, unit = float(now.asked_at[0]), None if now.units is None else now.units[0]
+            change = _restate(comparison.tally, was.d, now.d, asked_at, unit)
+            if change:
+                moved[version] = change
+            for name in now.guards.keys() & comparison.guardrails.keys():
+                _restate(comparison.guardrails[name], was.guards[name], now.guards[name], asked_at, unit)
+            for segment in new.rows[0].segments:
+                if segment in comparison.segments:
+                    _restate(comparison.segments[segment], was.d, now.d, asked_at, unit)
         return moved
 
-    def _is_right(self, event: Matured, version: int) -> bool:
-        return self.loss_name not in _ERRORS and _argmax(event.scores[version]) == int(event.label)
+    def _pair(self, run: Run, version: int) -> Pairs:
+        """Champion and one challenger on a run of one row."""
+        assert self.loss is not None
+        losses = {one: self.loss.of(run.scores[one], run.labels) for one in (run.answered_by, version)}
+        return self._pairs(run, losses, version, [loss_named(name) for name in self.rules.guardrails], slice(None))
 
-    def _is_compared(self, event: Matured, losses: dict[int, float]) -> bool:
-        return event.answered_by == self.champion and event.offset > self.since and self.champion in losses
+    def audit(self, late: Matured) -> None:
+        """A label that came after maturity: shown beside the evidence, and no part of it."""
+        run = Run([late])
+        if self.loss is None or not self._is_evidence(late):
+            return
+        for version in sorted(self.comparisons.keys() & run.scores.keys() - {run.answered_by}):
+            d = self._pair(run, version).d
+            if not math.isnan(d[0]):
+                self.comparisons[version].audit.add(float(d[0]))
 
-    def _losses(self, event: Matured) -> dict[int, float]:
-        """Loss by version; scores that are no answer (not finite, no probabilities) have none."""
-        of, losses = _absolute if self.loss is None else self.loss.of, {}
-        for version, scores in event.scores.items():
-            try:
-                losses[version] = of(scores, event.label)
-            except (ValueError, IndexError):
-                continue
-        return losses
-
-    def _calibrate(self, offset: int, error: float) -> None:
-        self._errors.append(error)
-        self._calibrated_through = offset
-        if len(self._errors) == CALIBRATION_ROWS:
-            clip = sorted(self._errors)[math.ceil(CLIP_QUANTILE * CALIBRATION_ROWS) - 1]
-            self.loss = loss_named(self.loss_name, clip or 1.0)
-
-    def _compare(self, event: Matured, losses: dict[int, float], loss: Loss) -> None:
-        assert self.champion is not None
-        challengers = (set(event.scores) if event.covered else set(self.comparisons)) - {self.champion}
-        for version in sorted(challengers) if len(challengers) > 1 else challengers:
-            comparison = self.comparisons.get(version)
-            if comparison is None:
-                comparison = self.comparisons[version] = Comparison()
-            if version not in losses:
-                comparison.uncovered += 1
-                continue
-            evidence = comparison.evidence
-            evidence.add((losses[self.champion] - losses[version]) / loss.range, event.asked_at)
-            if comparison.curve.is_due(evidence.n):
-                comparison.curve.add(self._point(evidence))
-
-    def _point(self, evidence: Evidence) -> tuple[int, float, float, float, float]:
-        lower, upper = evidence.lower(self.rules.alpha / self.rules.slots), evidence.upper(SHOWN)
-        return evidence.n, evidence.log_e(self.rules.margin) / math.log(10), evidence.mean, lower, upper
+    def forget_before(self, at: float) -> None:
+        """Drops what no correction can refer to any more: of predictions asked before an epoch second."""
+        for comparison in self.comparisons.values():
+            comparison.forget_before(at)
 
     def version_facts(self, learners: dict[int, str]) -> tuple[VersionFacts, ...]:
         return tuple(
@@ -215,14 +272,7 @@ class Record:
         )
 
 
-def _absolute(scores: Sequence[float], label: float) -> float:
-    """The error while its clip is not known. Raises ValueError where it is not finite."""
-    error = abs(scores[0] - label)
-    if not math.isfinite(error):
-        raise ValueError(f"error {error} is not finite")
-    return error
-
-
-def _argmax(scores: tuple[float, ...]) -> int:
-    """The column of the largest score; the first of equal ones, as serving answers."""
-    return scores.index(max(scores))
+def _restate(tally: Tally, was: Floats, now: Floats, asked_at: float, unit: str | None) -> float:
+    if math.isnan(was[0]) or math.isnan(now[0]):
+        return 0.0
+    return tally.restate(float(was[0]), float(now[0]), asked_at, unit)

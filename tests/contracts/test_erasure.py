@@ -43,15 +43,12 @@ def at(milliseconds: int) -> int:
 
 def ask(log: Log, *milliseconds: int, row: tuple[float, str] = (0.5, "a")) -> None:
     log.append_predictions(
-        [
-            (f"{ms}-0", Prediction(1, 0, (0.4, 0.6), row, "f", "ann"), Shadow({2: (7, (1.0, 0.0))}))
-            for ms in milliseconds
-        ]
+        [(at(ms), Prediction(1, 0, (0.4, 0.6), row, "f", "ann"), Shadow({2: (7, (1.0, 0.0))})) for ms in milliseconds]
     )
 
 
 def label(log: Log, at_ms: int, asked_ms: int, comment: str | None = None) -> None:
-    log.append_labels([(f"{at_ms}-0", Feedback(f"{asked_ms}-0", "true", None, comment))])
+    log.append_labels([(at(at_ms), Feedback(f"{asked_ms}-0", "true", None, comment))])
 
 
 def traces(folder: Path) -> Iterator[tuple[str, bytes]]:

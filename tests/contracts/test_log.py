@@ -33,9 +33,13 @@ def log(tmp_path: Path, config: Config) -> Log:
     return Log(tmp_path, "m", config.model("m").schema)
 
 
-def rows(*milliseconds: int) -> list[tuple[str, Prediction, Shadow]]:
+def at(ms: int) -> int:
+    return events.offset(f"{ms}-0")
+
+
+def rows(*milliseconds: int) -> list[tuple[int, Prediction, Shadow]]:
     return [
-        (f"{ms}-0", Prediction(1, 0, (0.4, 0.6), (None if ms == 3 else 0.5, "a", ms, True), "f"), SHADOW)
+        (at(ms), Prediction(1, 0, (0.4, 0.6), (None if ms == 3 else 0.5, "a", ms, True), "f"), SHADOW)
         for ms in milliseconds
     ]
 
@@ -53,8 +57,8 @@ def test_examples_join_the_newest_label_and_every_score(log: Log) -> None:
     """Unlabelled predictions are left out; a correction replaces the label; scores are as logged."""
     assert len(log.examples()) == 0
     log.append_predictions(rows(1, 2, 3))
-    log.append_labels([("5-0", Feedback("1-0", "true")), ("6-0", Feedback("3-0", "true", "ann", "why", 5.5))])
-    log.append_labels([("7-0", Feedback("3-0", "false"))])
+    log.append_labels([(at(5), Feedback("1-0", "true")), (at(6), Feedback("3-0", "true", "ann", "why", 5.5))])
+    log.append_labels([(at(7), Feedback("3-0", "false"))])
     found = log.examples()
     assert found.labels == ["true", "false"]
     assert found.rows == [(0.5, "a", 1, True), (None, "a", 3, True)]
@@ -81,7 +85,7 @@ def test_a_new_feature_column_joins_an_old_table(log: Log, tmp_path: Path) -> No
     log.append_predictions(rows(1))
     wider = parse(CONFIG.replace('b = "bool"', 'b = "bool", z = "float?"')).model("m").schema
     grown = Log(tmp_path, "m", wider)
-    grown.append_predictions([("2-0", Prediction(1, 0, (0.4, 0.6), (1.0, "a", 1, True, 9.0), "g"), Shadow())])
+    grown.append_predictions([(at(2), Prediction(1, 0, (0.4, 0.6), (1.0, "a", 1, True, 9.0), "g"), Shadow())])
     assert grown.features(last=5)["z"] == [None, 9.0]
 
 
@@ -93,8 +97,8 @@ def test_an_old_table_without_entities_gets_the_column(log: Log) -> None:
     deltalake.write_deltalake(path, old, mode="overwrite", schema_mode="overwrite")
     assert log.offsets_of("ann") == []
     fresh = [
-        (id_, structs.replace(asked, entity=who), SHADOW)
-        for (id_, asked, _), who in zip(rows(3, 4), ("ann", "bob"), strict=True)
+        (offset, structs.replace(asked, entity=who), SHADOW)
+        for (offset, asked, _), who in zip(rows(3, 4), ("ann", "bob"), strict=True)
     ]
     assert log.append_predictions(fresh) == 2
     assert log.offsets_of("ann") == [events.offset("3-0")]
@@ -110,7 +114,7 @@ def test_an_entry_that_no_column_holds_is_left_out_alone(log: Log, change: dict[
     bad = (middle[0], structs.replace(middle[1], **change), middle[2])
     assert log.append_predictions([first, bad, last]) == 2
     assert log.append_predictions([first, bad, last]) == 0
-    assert log.append_predictions([("5-0", *bad[1:])]) == 0
+    assert log.append_predictions([(at(5), *bad[1:])]) == 0
     assert log.position("predictions") == events.offset("5-0")
     assert log.rows("predictions")["x_n"].to_pylist() == [1, 4]
 
@@ -118,7 +122,7 @@ def test_an_entry_that_no_column_holds_is_left_out_alone(log: Log, change: dict[
 @pytest.mark.parametrize("moment", [1e300, float("nan"), 1e14])
 def test_a_label_from_beyond_the_calendar_is_left_out_alone(log: Log, moment: float) -> None:
     """As above, for labels."""
-    assert log.append_labels([("5-0", Feedback("1-0", "a")), ("6-0", Feedback("1-0", "b", labeled_at=moment))]) == 1
+    assert log.append_labels([(at(5), Feedback("1-0", "a")), (at(6), Feedback("1-0", "b", labeled_at=moment))]) == 1
     assert log.rows("labels")["label"].to_pylist() == ["a"]
 
 
@@ -126,8 +130,8 @@ def test_times_and_nested_scores_are_kept_exactly(log: Log) -> None:
     """Milliseconds of the id, microseconds of the report, no shadows and several."""
     asked = rows(1)[0][1]
     shadows = [Shadow(), Shadow({2: (7, (1.0, 0.0)), 9: (0, (0.1, 0.9))}), Shadow({3: (1, ())})]
-    log.append_predictions([(f"176380000000{i}-{i}", asked, shadow) for i, shadow in enumerate(shadows)])
-    log.append_labels([("1763800000123-0", Feedback("1763800000000-0", 1.5, None, None, 1763800000.000123))])
+    log.append_predictions([(events.offset(f"176380000000{i}-{i}"), asked, shadow) for i, shadow in enumerate(shadows)])
+    log.append_labels([(at(1763800000123), Feedback("1763800000000-0", 1.5, None, None, 1763800000.000123))])
     table, (label,) = log.rows("predictions"), log.rows("labels").to_pylist()
     assert table["shadows"].to_pylist() == [
         [],

@@ -27,7 +27,7 @@ def append(log: Log, first: int, last: int) -> None:
     """Predictions at `first` to `last` seconds, whose x is their number."""
     log.append_predictions(
         [
-            (f"{i}000-0", Prediction(0, 0, (0.5, 0.5), (float(i), None if i % 2 else "a"), "f"), Shadow())
+            (events.span(i), Prediction(0, 0, (0.5, 0.5), (float(i), None if i % 2 else "a"), "f"), Shadow())
             for i in range(first, last + 1)
         ]
     )

@@ -32,7 +32,7 @@ def learn_to_the_end(folder: Path, url: str) -> None:
     loop.save_every_s = loop.write_every_s = 0.03
     loop.batch = 50
     last = place.streams.last_id("feedback")
-    while loop.state.last_id != last or len(loop.join.queue):
+    while loop.state.last_id != last or loop.join.waiting:
         loop.step(block_ms=1)
     loop.close()
     lease.release()

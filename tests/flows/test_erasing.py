@@ -178,7 +178,7 @@ def test_no_file_holds_anything_of_her(place: Place, open_: Callable[[Place], Le
     finish(learning)
     assert holding(place.settings.state) == set()
     asked_by_ann = {events.offset(question(n).id) for n in range(QUESTIONS) if is_anns(n)}
-    assert not asked_by_ann & set(learning.loop.join.queue.waiting)
+    assert not asked_by_ann & set(learning.loop.join.waiting)
     assert not forgetting.ids_of(place.streams, ANN)
     assert not place.log.offsets_of(ANN)
     assert not asked_by_ann & set(place.log.rows("labels")["prediction_offset"].to_pylist())

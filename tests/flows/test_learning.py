@@ -101,7 +101,7 @@ def test_a_label_waits_for_the_shadow_of_its_prediction(place: Place, open_: Cal
     assert learning.learner().learned == 0
     place.streams.append_shadows([(asked, Shadow({CHALLENGER: (0, (0.8, 0.2))}))])
     assert learning.step() == 3
-    assert learning.loop.join.queue.waiting[events.offset(asked)].covered
+    assert events.offset(asked) not in learning.loop.state.uncovered
 
 
 def test_a_label_does_not_wait_for_ever(tmp_path: Path, client: redis.Redis, open_: Callable[[Any], Any]) -> None:
@@ -112,7 +112,7 @@ def test_a_label_does_not_wait_for_ever(tmp_path: Path, client: redis.Redis, ope
     time.sleep(0.2)
     assert loop.step(block_ms=1) == 1
     place.streams.append_shadows([(asked, Shadow({CHALLENGER: (0, (0.8, 0.2))}))])
-    assert not loop.join.queue.waiting[events.offset(asked)].covered
+    assert events.offset(asked) in loop.state.uncovered
     assert loop.state.counts.uncovered == 1
 
 
@@ -126,7 +126,7 @@ def test_a_duplicate_put_straight_into_the_stream_is_not_learned_twice(
     learning.drain()
     assert (learning.counts.duplicates, learning.counts.corrections) == (1, 1)
     assert learning.learner().learned == 1
-    assert learning.loop.join.queue.waiting[events.offset(asked)].label == "false"
+    assert learning.loop.join.waiting[events.offset(asked)].label == "false"
 
 
 @pytest.mark.parametrize("label", ["maybe", 3.0, ""])

@@ -20,14 +20,15 @@ import redis.asyncio
 import uvicorn
 from fastapi import FastAPI
 
-from contracts import config
+from contracts import config, events
 from contracts.config import Config
 from contracts.events import Decision
 from contracts.facts import DriftFacts, LearnerFacts, LearnFacts, ServingFacts, ShadowFacts
 from contracts.releases import Board, Manifest, Release, Releases
 from contracts.settings import Settings
 from contracts.streams import Streams
-from registry.tenure import Matured, Record
+from registry.matured import Matured
+from registry.tenure import Record
 from serving.page import router_for
 from tests.conftest import free_port
 
@@ -75,7 +76,9 @@ def _story() -> tuple[LearnFacts, Board, list[Decision]]:
         board = _turn(i, at, board, record, lines)
         label = dice.random() < 0.45
         scores: Scores = {version: _scores(dice, version, i, label) for version in board.versions}
-        record.add(Matured(i, at, board.champion or 0, scores, float(label), covered=True))
+        champion = board.champion or 0
+        shadows = {version: (0, scored) for version, scored in scores.items() if version != champion}
+        record.add([Matured(events.span(at) + i, champion, scores[champion], shadows, float(label))])
     names = NAMES | {0: "prior"}
     learner = LearnerFacts(
         at=now,
@@ -147,7 +150,7 @@ def _turn(i: int, at: float, board: Board, record: Record, lines: "Lines") -> Bo
         lines.write(at, "enrolled", 4, "boosting, retrained on 4,800 rows, answers in shadow.", board)
     else:
         return board
-    record.begin(board, i if board.champion != record.champion else record.since)
+    record.begin(board, events.span(at) + i if board.champion != record.champion else record.since)
     return board
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from contracts.events import Feedback, Prediction, Shadow
+from contracts.events import Feedback, Prediction, Shadow, offset
 from contracts.log import Log
 from contracts.schema import Feature, Label, Schema
 from learners.contract import CHECKS
@@ -73,9 +73,9 @@ def test_the_newest_rows_of_the_log_can_be_tried(home: Path) -> None:
     ids = [f"{1_700_000_000_000 + i}-0" for i in range(150)]
     rows = [(float(i % 7), None if i % 5 == 0 else float(i)) for i in range(150)]
     asked = [Prediction(1, 0, (0.5, 0.5), row, schema.fingerprint) for row in rows]
-    log.append_predictions([(id_, one, Shadow({})) for id_, one in zip(ids, asked, strict=True)])
+    log.append_predictions([(offset(id_), one, Shadow({})) for id_, one in zip(ids, asked, strict=True)])
     log.append_labels(
-        [(id_, Feedback(id_, "true" if row[0] > 3 else "false")) for id_, row in zip(ids, rows, strict=True)]
+        [(offset(id_), Feedback(id_, "true" if row[0] > 3 else "false")) for id_, row in zip(ids, rows, strict=True)]
     )
     result = check("m", "good", "--log", "--rows", "120")
     assert result.exit_code == 0, result.output

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from contracts import config
+from contracts import config, events
 from contracts.config import Model
 from contracts.events import Feedback, Prediction, Shadow
 from contracts.log import Log
@@ -37,9 +37,9 @@ def write(folder: Path, model: Model, delay_ms: int) -> Log:
         shadow = Shadow({1: (0, wrong)} if i >= 250 else {})
         version, scores = (1, right) if i < 200 else (2, wrong)
         row = model.schema.decode(features)
-        predictions.append((id_, Prediction(version, 0, scores, row, model.schema.fingerprint), shadow))
+        predictions.append((events.offset(id_), Prediction(version, 0, scores, row, model.schema.fingerprint), shadow))
         text = str(model.label.decode(label))
-        labels.append((f"{START_MS + 1_000 * i + delay_ms}-1", Feedback(id_, text)))
+        labels.append((events.offset(f"{START_MS + 1_000 * i + delay_ms}-1"), Feedback(id_, text)))
     log.append_predictions(predictions)
     log.append_labels(labels)
     return log
