@@ -311,7 +311,7 @@ class Streams:
 def _page(entries: Sequence[Any]) -> Page:
     if not entries:
         return Page([], [])
-    ids, fields = zip(*_flat(entries), strict=True)
+    ids, fields = zip(*(_flat(entries) if isinstance(entries[0][0], list | tuple) else entries), strict=True)
     return Page(events.offsets(ids), list(fields))
 
 

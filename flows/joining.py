@@ -6,6 +6,7 @@ comes out (`examples`, `amendments`) goes to the journal; the rest is in `state`
 
 import operator
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import compress
 
 import msgspec
 
@@ -51,10 +52,11 @@ class Join:
             state.negative_since = None
         elif state.negative_since is None:
             state.negative_since = max(state.matured_through, 0)
+        self._columns = {text: float(at) for at, text in enumerate(self.schema.label.class_texts)}
         gate, names = place.model.gate, self.schema.names
         self._unit_at = names.index(gate.unit) if gate.unit in names else None
-        self._by_entity = gate.unit == "entity"
         self._segments_at = [(name, names.index(name)) for name in gate.segments]
+        self._needs_rows = bool(gate.unit or gate.segments)
         self.waiting: dict[int, Waiting] = {}
         """Labelled predictions that have not matured, by offset."""
         self.examples: list[Example] = []
@@ -72,15 +74,18 @@ class Join:
     def take(self, labels: Sequence[Label], shadowed: int) -> None:
         """Joins labels in stream order; the shadow scorer has passed predictions through the offset `shadowed`."""
         predictions = self._asked({label.prediction for label in labels if label.value is not None})
-        late = {label.prediction for label in labels if self._has_matured(label)}
-        shadows, firsts = self._shadows(late & predictions.keys()), self._firsts(labels)
+        # Nothing matures on the way that is not late for the labels after it too.
+        through, maturity = self.state.matured_through, self.maturity
+        late = [label.prediction < max(label.at - maturity, through) for label in labels]
+        asked_late = {label.prediction for label in compress(labels, late)}
+        shadows, firsts = self._shadows(asked_late & predictions.keys()), self._firsts(labels)
         counts = self.state.counts
-        for label in labels:
+        for label, is_late in zip(labels, late, strict=True):
             if label.value is None:
                 counts.dead_letters += 1
             elif (prediction := predictions.get(label.prediction)) is None:
                 counts.orphans += 1
-            elif not self._has_matured(label):
+            elif not is_late:
                 self._join(label, label.value, prediction, label.prediction <= shadowed)
             else:
                 self.mature(label.at - self.maturity)
@@ -131,17 +136,16 @@ class Join:
         self, offset: int, prediction: Prediction, shadow: Shadow | None, label: str | float | None
     ) -> Matured:
         """With the scores as logged; a shadow score that came too late to be waited for does not count."""
-        if label is not None and not isinstance(label, float):
-            label = float(self.schema.label.index(label))
+        column = label if label is None or isinstance(label, float) else self._columns[label]
         is_covered = shadow is not None and offset not in self.state.uncovered
         scored = shadow.scores if shadow is not None and is_covered else {}
-        if self._unit_at is None and not self._by_entity and not self._segments_at:
-            return Matured(offset, prediction.version, prediction.scores, scored, label, is_covered)
+        if not self._needs_rows:
+            return Matured(offset, prediction.version, prediction.scores, scored, column, is_covered)
         row = prediction.row
         unit = prediction.entity if self._unit_at is None else str(row[self._unit_at])
         segments = tuple(f"{name}={row[at]}" for name, at in self._segments_at)
         return Matured(
-            offset, prediction.version, prediction.scores, scored, label, is_covered, unit or str(offset), segments
+            offset, prediction.version, prediction.scores, scored, column, is_covered, unit or str(offset), segments
         )
 
     def _join(self, label: Label, value: str | float, prediction: Prediction, is_shadowed: bool) -> None:
@@ -226,9 +230,6 @@ class Join:
             return
         was, now = (self._matured(label.prediction, prediction, shadow, one) for one in (before, after))
         self.state.restated.add(label.at, self.state.record.restate(was, now))
-
-    def _has_matured(self, label: Label) -> bool:
-        return label.prediction < max(label.at - self.maturity, self.state.matured_through)
 
     def _is_late(self, offset: int, at: int) -> bool:
         return offset < at - self.maturity
