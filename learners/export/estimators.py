@@ -9,7 +9,7 @@ from river import anomaly, ensemble, forest, linear_model, multiclass, naive_bay
 from river.compose import Pipeline
 
 from learners import zoo
-from learners.export import anomalies, bayes, ensembles, leaves, reductions, trees
+from learners.export import adaptive, anomalies, bayes, ensembles, leaves, reductions, trees
 from learners.export.frame import Frame, NotExportable
 from learners.export.graph import Graph
 from learners.export.linear import coefficients, linear
@@ -122,6 +122,16 @@ def _tree_regressor(model: Any, frame: Frame, alone: bool) -> str:
     return leaves.values(trees.leaves(frame, [model._root]), model)
 
 
+def _adaptive_classifier(model: Any, frame: Frame, alone: bool) -> str:
+    _expect(model, frame, "binary", "multiclass")
+    return adaptive.classes(model, frame, alone)
+
+
+def _adaptive_regressor(model: Any, frame: Frame, alone: bool) -> str:
+    _expect(model, frame, "regression")
+    return adaptive.values(model, frame)
+
+
 def _only(frame: Frame, scores: str) -> str:
     """[n, k] of the only tree's [n, 1, k]."""
     return frame.graph.add("Squeeze", scores, frame.graph.constant([1], np.int64))
@@ -211,6 +221,8 @@ _PLAIN: dict[type, Exporter] = {
 
 _ESTIMATORS: dict[type, Exporter] = {
     **_PLAIN,
+    tree.HoeffdingAdaptiveTreeClassifier: _adaptive_classifier,
+    tree.HoeffdingAdaptiveTreeRegressor: _adaptive_regressor,
     linear_model.LogisticRegression: _logistic,
     linear_model.Perceptron: _logistic,
     linear_model.PAClassifier: _logistic,

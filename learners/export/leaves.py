@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from onnx import TensorProto
 from river import linear_model, optim
-from river.tree.nodes.htc_nodes import LeafMajorityClass, LeafNaiveBayes, LeafNaiveBayesAdaptive
+from river.tree.nodes.htc_nodes import LeafMajorityClass
 from river.tree.nodes.htr_nodes import LeafAdaptive, LeafMean, LeafModel
 
 from contracts.schema import Label
@@ -81,9 +81,10 @@ def _is_bayes(leaf: Any, tree: Any) -> bool:
         raise NotExportable(type(leaf).__name__, "this kind of leaf has no exact equivalent")
     if leaf.splitters is None or leaf.total_weight == 0:  # inactive, or empty
         return False
-    if isinstance(leaf, LeafNaiveBayesAdaptive):
-        return bool(leaf._nb_correct_weight >= leaf._mc_correct_weight)
-    return isinstance(leaf, LeafNaiveBayes) and bool(leaf.total_weight >= tree.nb_threshold)
+    # The tree tells what leaves answer: those of an adaptive one are of a single type.
+    if tree.leaf_prediction == "nb":
+        return bool(leaf.total_weight >= tree.nb_threshold)
+    return tree.leaf_prediction == "nba" and bool(leaf._nb_correct_weight >= leaf._mc_correct_weight)
 
 
 class _Value(NamedTuple):

@@ -1,16 +1,10 @@
 """Why some of River's estimators have no exact equivalent, and what to use instead."""
 
-from river import anomaly, ensemble, tree
+from river import anomaly, ensemble
 
-_ALTERNATES = (
-    "River also asks the leaves of alternate subtrees, and raises where one has split or has learned nothing; "
-    "an adaptive random forest replaces whole trees instead"
-)
 _SCORES_LABELS = "it scores a label that has come, which is no input of a prediction; HalfSpaceTrees scores features"
 _SMALL_SCORERS = "HalfSpaceTrees and OneClassSVM have exact equivalents"
 REFUSED: dict[type, str] = {
-    tree.HoeffdingAdaptiveTreeClassifier: _ALTERNATES,
-    tree.HoeffdingAdaptiveTreeRegressor: _ALTERNATES,
     ensemble.VotingClassifier: (
         "of classes with equal votes, River takes the one that its first member met first; use a StackingClassifier"
     ),

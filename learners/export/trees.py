@@ -46,6 +46,8 @@ class Leaves:
     numbers: str | None
     """double[n, d]: the features called `names`, NaN where missing."""
     names: tuple[Hashable, ...]
+    above: tuple[tuple[Any, ...], ...]
+    """Of each node, the alternates of the branches on the way to it, as River asks them."""
 
     def slots(self) -> dict[Hashable, int]:
         """The place of each feature among numbers, then texts."""
@@ -63,7 +65,8 @@ def leaves(frame: Frame, roots: Sequence[Any]) -> Leaves:
     builder = _Builder(frame)
     places = [builder.place(root) for root in roots]
     numbers = builder.numbers()
-    return Leaves(frame, builder.reached(places, numbers), tuple(builder.leaves), numbers, builder.names)
+    at = builder.reached(places, numbers)
+    return Leaves(frame, at, tuple(builder.leaves), numbers, builder.names, tuple(builder.above))
 
 
 class _Builder:
@@ -74,6 +77,7 @@ class _Builder:
             raise NotExportable("OneHotEncoder", "a tree after it; River's trees read categories themselves")
         self.frame, self.ensemble = frame, Ensemble()
         self.leaves: list[Any] = []
+        self.above: list[tuple[Any, ...]] = []
         self.names: tuple[Hashable, ...] = tuple(name for block in frame.numbers for name in block.names)
         self._target = -1
         self._weights: dict[int, float] = {}
@@ -86,38 +90,53 @@ class _Builder:
     def place(self, root: Any) -> Place:
         """The place of the next tree's root, with everything below it."""
         self._target += 1
-        return self._place(root)
+        return self._place(root, ())
 
-    def _place(self, node: Any) -> Place:
+    def _place(self, node: Any, above: tuple[Any, ...], times: int = 1) -> Place:
+        """The place of a node below branches with these alternates; its own is asked so many times."""
         kind = _kind(type(node))  # type: ignore[arg-type]  # mypy doubts that types are hashable
+        if kind is not None:
+            above += _alternates(node) * times
         if kind is NumericBinaryBranch:
-            return self._numeric(node)
+            return self._numeric(node, above)
         if kind is NominalBinaryBranch:
-            return self._nominal(node)
+            return self._nominal(node, above)
         if kind is NominalMultiwayBranch:
-            return self._multiway(node)
+            return self._multiway(node, above)
         self.leaves.append(node)
+        self.above.append(above)
         return self.ensemble.leaf(float(len(self.leaves) - 1), self._target)
 
-    def _numeric(self, node: Any) -> Place:
+    def _numeric(self, node: Any, above: tuple[Any, ...]) -> Place:
         column = self._column.get(node.feature)
         if column is None:
             raise NotExportable("NumericBinaryBranch", f'the schema has no number "{node.feature}"')
-        yes, no = map(self._place, node.children)
-        missing_is_yes = self._may_miss[node.feature] and self._common(node) == 0
-        return self.ensemble.branch(column, LESS_OR_EQUAL, float(node.threshold), yes, no, missing_is_yes)
+        yes, no = (self._place(child, above) for child in node.children)
+        may_miss = self._may_miss[node.feature]
+        missing_is_yes = may_miss and self._common(node) == 0
+        place = self.ensemble.branch(column, LESS_OR_EQUAL, float(node.threshold), yes, no, missing_is_yes)
+        return self._unless_missing(node, column, place, above) if may_miss else place
 
-    def _nominal(self, node: Any) -> Place:
-        yes, no = map(self._place, node.children)
-        return self._equal(node, node.value, yes, no, self._common(node) == 0)
+    def _nominal(self, node: Any, above: tuple[Any, ...]) -> Place:
+        yes, no = (self._place(child, above) for child in node.children)
+        place = self._equal(node, node.value, yes, no, self._common(node) == 0)
+        return self._unless_missing(node, self._text_column[node.feature], place, above)
 
-    def _multiway(self, node: Any) -> Place:
+    def _unless_missing(self, node: Any, column: int, place: Place, above: tuple[Any, ...]) -> Place:
+        """The place of a branch, or one before it: where a feature is missing, River asks the next alternate twice."""
+        common = node.children[self._common(node)]
+        if not _alternates(common):
+            return place
+        twice = self._place(common, above, times=2)
+        return self.ensemble.branch(column, LESS_OR_EQUAL, math.inf, place, twice, False)
+
+    def _multiway(self, node: Any, above: tuple[Any, ...]) -> Place:
         """A chain of tests that ends at the most common child, where River sends missing and unseen values too."""
         common = self._common(node)
-        place = self._place(node.children[common])
+        place = self._place(node.children[common], above, times=2)
         for value, child in node._mapping.items():
-            if child != common:
-                place = self._equal(node, value, self._place(node.children[child]), place, False)
+            if child != common or _alternates(node.children[child]):
+                place = self._equal(node, value, self._place(node.children[child], above), place, False)
         return place
 
     def _equal(self, node: Any, value: Any, yes: Place, no: Place, missing_is_yes: bool) -> Place:
@@ -159,6 +178,14 @@ class _Builder:
             parts.append(graph.codes({"": math.nan, **self._codes}, _UNSEEN))
         features = parts[0] if len(parts) == 1 else graph.add("Concat", *parts, axis=1)
         return graph.add("Cast", self.ensemble.emit(graph, features, len(places)), to=TensorProto.INT64)
+
+
+def _alternates(node: Any) -> tuple[Any, ...]:
+    """The alternate of an adaptive tree's branch, if it has one."""
+    alternate = getattr(node, "_alternate_tree", None)
+    if isinstance(alternate, DTBranch):
+        raise NotExportable(type(node).__name__, "its alternate subtree has split, and River itself raises there")
+    return () if alternate is None else (alternate,)
 
 
 @cache

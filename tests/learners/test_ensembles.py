@@ -116,9 +116,8 @@ def test_the_seed_of_a_forest_is_the_learners() -> None:
 
 
 def test_ensembles_name_the_member_that_has_no_equivalent() -> None:
-    """The member is to blame, not the ensemble; and trees with rules of their own are no plain trees."""
+    """The member is to blame, not the ensemble."""
     schema = Schema((Feature("x", "float"),), Label("binary", (False, True)))
-    for member in (linear_model.ALMAClassifier(), tree.HoeffdingAdaptiveTreeClassifier(seed=1)):
-        with pytest.raises(NotExportable) as refused:
-            to_onnx(ensemble.BaggingClassifier(member, seed=1), schema)
-        assert refused.value.name == name_of(member)
+    with pytest.raises(NotExportable) as refused:
+        to_onnx(ensemble.BaggingClassifier(linear_model.ALMAClassifier(), seed=1), schema)
+    assert refused.value.name == "ALMAClassifier"

@@ -63,6 +63,7 @@ CLASSIFIERS: dict[str, Any] = {
     "ExtremelyFastDecisionTree": lambda s: tree.ExtremelyFastDecisionTreeClassifier(
         grace_period=100, min_samples_reevaluate=500
     ),
+    "HoeffdingAdaptiveTree": lambda s: tree.HoeffdingAdaptiveTreeClassifier(grace_period=100, tau=0.2, seed=1),
     "ARFClassifier": lambda s: forest.ARFClassifier(n_models=3, seed=1, lambda_value=2),
     "SRPClassifier": lambda s: ensemble.SRPClassifier(TREE.clone(), n_models=3, seed=1, lam=2),
     "BaggingClassifier": lambda s: ensemble.BaggingClassifier(TREE.clone(), n_models=3, seed=1),
@@ -74,6 +75,7 @@ REGRESSORS: dict[str, Any] = {
     "PARegressor": lambda s: _linear(s, linear_model.PARegressor(C=0.01)),
     "tree of models": lambda s: _numbers(s, tree.HoeffdingTreeRegressor(leaf_prediction="model", **EAGER)),
     "adaptive tree leaves": lambda s: _numbers(s, tree.HoeffdingTreeRegressor(**EAGER)),
+    "HoeffdingAdaptiveTree": lambda s: tree.HoeffdingAdaptiveTreeRegressor(leaf_prediction="mean", seed=1, **EAGER),
     "BaggingRegressor": lambda s: ensemble.BaggingRegressor(MEANS.clone(), n_models=3, seed=1),
     "SRPRegressor": lambda s: ensemble.SRPRegressor(MEANS.clone(), n_models=3, seed=1, lam=2),
     "EWARegressor": lambda s: ensemble.EWARegressor([MEANS.clone(), MEANS.clone()]),
@@ -100,6 +102,8 @@ QUICK = {
     *((name, f"catalogue {algorithm}") for name in LONG for algorithm in ("linear", "naive_bayes", "hoeffding_tree")),
     ("elec2", "catalogue adaptive_random_forest"),
     ("Agrawal", "SRPClassifier"),
+    ("Agrawal", "HoeffdingAdaptiveTree"),
+    ("FriedmanDrift", "HoeffdingAdaptiveTree"),
     ("RandomRBFDrift", "OneVsRestClassifier"),
     ("FriedmanDrift", "SRPRegressor"),
     ("nycflights13_delay15", "SoftmaxRegression"),

@@ -256,12 +256,6 @@ def _known(model: Any, x: float = 1.0, y: Any = True) -> Any:
 REFUSED = [
     (linear_model.ALMAClassifier(), _one_feature("float"), "ALMAClassifier", "known estimators are"),
     (
-        tree.HoeffdingAdaptiveTreeClassifier(seed=1),
-        _one_feature("float"),
-        "HoeffdingAdaptiveTreeClassifier",
-        "alternate subtrees",
-    ),
-    (
         ensemble.VotingClassifier([naive_bayes.GaussianNB(), naive_bayes.BernoulliNB()]),
         _one_feature("float"),
         "VotingClassifier",

@@ -70,6 +70,7 @@ CLASSIFIERS: list[Any] = [
     *(tree.HoeffdingTreeClassifier(**EAGER, leaf_prediction=leaf) for leaf in ("mc", "nb", "nba")),
     tree.HoeffdingTreeClassifier(**EAGER, binary_split=True, nb_threshold=3),
     tree.ExtremelyFastDecisionTreeClassifier(**EAGER, min_samples_reevaluate=10),
+    tree.HoeffdingAdaptiveTreeClassifier(**EAGER, drift_window_threshold=3, seed=1),
     forest.ARFClassifier(n_models=2, lambda_value=2, seed=1, **EAGER),
     ensemble.ADWINBoostingClassifier(tree.HoeffdingTreeClassifier(**EAGER), n_models=2, seed=1),
     ensemble.SRPClassifier(tree.HoeffdingTreeClassifier(**EAGER), n_models=2, seed=1),
@@ -80,6 +81,7 @@ REGRESSORS: list[Any] = [
     preprocessing.TargetStandardScaler(linear_model.LinearRegression(clip_gradient=1.0)),
     linear_model.PARegressor(C=0.01),
     *(tree.HoeffdingTreeRegressor(**EAGER, leaf_prediction=leaf) for leaf in ("mean", "adaptive")),
+    tree.HoeffdingAdaptiveTreeRegressor(**EAGER, leaf_prediction="mean", drift_window_threshold=3, seed=1),
     forest.ARFRegressor(n_models=2, lambda_value=2, seed=1, leaf_prediction="mean", **EAGER),
     ensemble.EWARegressor([linear_model.LinearRegression(clip_gradient=1.0), linear_model.PARegressor(C=0.01)]),
 ]

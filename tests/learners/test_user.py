@@ -25,8 +25,8 @@ def build(schema, params, seed):
     numbers = compose.SelectType(float) | preprocessing.StandardScaler()
     return numbers | linear_model.LogisticRegression(optim.SGD(params.get("rate", 0.01)))
 
-def adaptive(schema, params, seed):
-    return tree.HoeffdingAdaptiveTreeClassifier(seed=seed)
+def alma(schema, params, seed):
+    return linear_model.ALMAClassifier()
 
 def plain(schema, params, seed):
     return tree.HoeffdingTreeClassifier()
@@ -229,8 +229,8 @@ REFUSED = [
     ('learner = "mine:forest"', 'needs both learn_one and predict_proba_one; kind = "batch" takes it'),
     ('learner = "mine:build"\nkind = "batch"', 'needs both fit and predict_proba; kind = "online" takes it'),
     ('learner = "mine:ridge"\nkind = "batch"', "gave a Ridge, which has no predict_proba"),
-    ('learner = "mine:adaptive"', "HoeffdingAdaptiveTreeClassifier cannot be exported to ONNX: River also asks"),
-    ('learner = "mine:adaptive"\nmini_batch = 10', "cannot be exported"),
+    ('learner = "mine:alma"', "ALMAClassifier cannot be exported to ONNX: known estimators are"),
+    ('learner = "mine:alma"\nmini_batch = 10', "cannot be exported"),
     ('learner = "mine:plain"\nmini_batch = 10', "mini_batch: AttributeError: 'HoeffdingTreeClassifier' object has no"),
     (
         'learner = "broken:build"',
@@ -266,7 +266,7 @@ CAUGHT = [
     ("random", "equal labels give equal states", "or is random"),
     ("unlikely", "equal labels give equal states", "it does not learn"),
     ("by_text", "equal states in every process", "depends on the process (PYTHONHASHSEED)"),
-    ("adaptive", "the ONNX graph is exact", "cannot be exported"),
+    ("alma", "the ONNX graph is exact", "cannot be exported"),
     ("number", "it can be built", "gave a int"),
 ]
 

@@ -19,14 +19,14 @@ features = {x = "float", y = "float?"}
 label = {task = "binary", classes = [false, true]}
 [models.m.learners]
 good = {learner = "mine_checked:build"}
-bad = {learner = "mine_checked:adaptive"}
+bad = {learner = "mine_checked:alma"}
 """
 MODULE = """
-from river import linear_model, preprocessing, tree
+from river import linear_model, preprocessing
 def build(schema, params, seed):
     return preprocessing.StandardScaler() | linear_model.LogisticRegression()
-def adaptive(schema, params, seed):
-    return tree.HoeffdingAdaptiveTreeClassifier(seed=seed)
+def alma(schema, params, seed):
+    return linear_model.ALMAClassifier()
 """
 
 
@@ -53,9 +53,9 @@ def test_each_learner_is_told_of_check_by_check() -> None:
     assert [line.startswith("ok") for line in lines[1 : count + 1]] == [True] * count
     assert lines[count + 1 : count + 3] == [
         "good: fit to serve",
-        "bad (online, mine_checked:adaptive) on 200 rows generated from the schema",
+        "bad (online, mine_checked:alma) on 200 rows generated from the schema",
     ]
-    assert "refused  the ONNX graph is exact: HoeffdingAdaptiveTreeClassifier cannot be exported" in result.stdout
+    assert "refused  the ONNX graph is exact: ALMAClassifier cannot be exported" in result.stdout
     assert lines[-1] == "bad: refused, 1 to be put right"
 
 
