@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from onnx import TensorProto
 from river import linear_model, optim
-from river.tree.nodes.htc_nodes import LeafMajorityClass
+from river.tree.nodes.htc_nodes import LeafMajorityClass, LeafNaiveBayesAdaptive
 from river.tree.nodes.htr_nodes import LeafAdaptive, LeafMean, LeafModel
 
 from contracts.schema import Label
@@ -84,7 +84,9 @@ def _is_bayes(leaf: Any, tree: Any) -> bool:
     # The tree tells what leaves answer: those of an adaptive one are of a single type.
     if tree.leaf_prediction == "nb":
         return bool(leaf.total_weight >= tree.nb_threshold)
-    return tree.leaf_prediction == "nba" and bool(leaf._nb_correct_weight >= leaf._mc_correct_weight)
+    if tree.leaf_prediction == "mc" or not isinstance(leaf, LeafNaiveBayesAdaptive):
+        return False
+    return bool(leaf._nb_correct_weight >= leaf._mc_correct_weight)
 
 
 class _Value(NamedTuple):
