@@ -16,10 +16,12 @@ from flows.training import TrainState
 from learners import export, safeguards
 from learners.export import NotExportable
 from learners.online import LearnerFailed
+from learners.parity import Checker
 from registry.promotion import Stale
 from registry.versions import Unavailable
 
 TOLERANCE = 1e-6
+CHECK_SHARE = 0.01  # of the time, at most, goes into sessions for new graphs; serving builds and checks every one
 UNREGISTERED = -1
 Rows = tuple[tuple[Value, ...], ...]
 
@@ -36,6 +38,8 @@ class Published:
     """Why the learner is not to be trusted any more."""
     exported: export.Revision | None = None
     """What the next export may start from."""
+    check_at: float = 0.0
+    """`Publisher.check_at` from now on."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +59,17 @@ class Publisher:
     name: str
     exported: export.Revision | None = None
     """The newest one: its graph is used again while only weights change."""
+    check_at: float = 0.0
+    """Monotonic seconds from which on a new graph is compared with its learner."""
     _since: str | None = None
     _anchor: list[journal.Example] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._checker = Checker(self.place.schema)
+
+    def take(self, published: Published) -> None:
+        """Takes over what publishing beside this process came to."""
+        self.exported, self.check_at = published.exported, published.check_at
 
     def forget(self) -> None:
         """Looks the rows of the anchor up again: some were erased."""
@@ -89,6 +102,8 @@ class Publisher:
             held = self._held(state, anchor)
             if held is None:
                 release = self._release(state, rows, through)
+                held = self._fault(release.manifest.golden)
+            if held is None:
                 place.releases.publish(release)
                 assert state.version is not None
                 place.streams.note_revision(state.version, through, state.revision)
@@ -96,7 +111,7 @@ class Publisher:
                     place.streams.set_publishing(self.name, None)
         except (NotExportable, LearnerFailed) as error:
             return Published(learner.learned, {}, broken=str(error))
-        return Published(learner.learned, anchor, held, exported=self.exported)
+        return Published(learner.learned, anchor, held, exported=self.exported, check_at=self.check_at)
 
     def _anchored(self) -> list[journal.Example]:
         """The first rows of the journal, which stay the same once there are enough."""
@@ -119,6 +134,23 @@ class Publisher:
             f"than safeguards.max_change = {rules.max_change:g}; publish it all the same with `tiltyard accept "
             f"{self.place.name} {self.name}`, or wait: after {rules.hold} it is"
         )
+
+    def _fault(self, golden: Golden, is_first: bool = False) -> str | None:
+        """Why the newest export is not the learner's equal, as serving would find too; None also where that is not
+        looked at. The next export then begins from nothing, in case what it remembers was wrong.
+        """
+        assert self.exported is not None
+        is_new, began = not self._checker.has(self.exported), time.monotonic()
+        if is_new and began < self.check_at and not is_first:
+            return None
+        fault = self._checker.fault(self.exported, golden.rows, golden.scores, golden.tolerance)
+        if is_new:
+            now = time.monotonic()
+            self.check_at = now + (now - began) / CHECK_SHARE
+        if fault is None:
+            return None
+        self.exported = None
+        return f"its graph does not answer as River does: {fault}; the next revision is exported from nothing"
 
     def _release(self, state: TrainState, rows: Rows, through: str, stands_alone: bool = False) -> Release:
         """This state of a learner as a release; one that `stands_alone` has a graph with its own weights.
@@ -156,6 +188,8 @@ class Publisher:
             state.revision = max(state.revision, learner.learned)
             self._since = self.place.streams.last_id("predictions")
             release = self._release(state, rows, through, stands_alone=True)
+            if (fault := self._fault(release.manifest.golden, is_first=True)) is not None:
+                return Registered(None, fault)
             version = self.place.registry.register(
                 release.onnx,
                 release.manifest,

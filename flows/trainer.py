@@ -238,6 +238,7 @@ class Trainer:
 
     def _take_published(self, published: Published) -> None:
         state, self.held = self.state, published.held
+        self.publisher.take(published)
         self._held_learned = -1 if published.held is None else published.learned
         if published.broken is not None:
             self._bench(published.broken)
@@ -247,7 +248,6 @@ class Trainer:
                 log.warning("held a revision learner=%s reason=%s", self.name, published.held)
         else:
             state.anchor, state.published_learned, state.held_since = published.anchor, published.learned, None
-            self.publisher.exported = published.exported
 
     def _through(self) -> str:
         """The newest feedback that this state has learned all of: none later than a correction that it lacks."""

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from contracts.schema import Schema, Value
-from learners.export import graph
+from learners.export import Revision, graph
 from learners.export.frame import NotExportable
 
 ONLINE_TOLERANCE = 1e-9
@@ -50,6 +51,36 @@ def require_parity(
             f"and flips {found.flips} labels",
         )
     return found
+
+
+class Checker:
+    """Compares revision after revision with what their model answered; a session is kept while the graph stays."""
+
+    def __init__(self, schema: Schema):
+        self._schema, self._graph = schema, ""
+        self._session: Any = None
+
+    def has(self, revision: Revision) -> bool:
+        """Whether its graph is the one at hand: else a session is built, in milliseconds instead of a tenth of one."""
+        return revision.graph_sha256 == self._graph
+
+    def fault(
+        self, revision: Revision, rows: Sequence[Sequence[Value]], scores: Sequence[Sequence[float]], tolerance: float
+    ) -> str | None:
+        """What is wrong with the graph, given the model's scores of rows in schema order; None where nothing is."""
+        try:
+            if not self.has(revision):
+                self._session, self._graph = graph.session(revision.onnx), revision.graph_sha256
+            answers = self._session.run(["scores"], {**self._schema.tensors(rows), **revision.weights})[0]
+        except Exception as error:  # noqa: BLE001  # onnxruntime raises many types, none of them public
+            self._graph = ""
+            return f"ONNX Runtime cannot run it: {error}"
+        found = compare(np.array(scores, np.float64), np.asarray(answers, np.float64))
+        if found.max_abs_difference <= tolerance and not found.flips:
+            return None
+        return f"of {found.rows} rows, {found.flips} get another label, and scores differ by up to " + (
+            f"{found.max_abs_difference:.3g}, more than {tolerance:g}"
+        )
 
 
 def compare(expected: np.ndarray, found: np.ndarray) -> Parity:

@@ -1,12 +1,16 @@
 """The comparison that stands between a graph and serving, and the graph that needs none."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from contracts.config import Learner
 from contracts.schema import Feature, Label, Schema
-from learners.export import graph
+from learners.catalogue import build_online
+from learners.export import graph, revision
 from learners.export.frame import NotExportable
-from learners.parity import Parity, compare, require_parity
+from learners.parity import Checker, Parity, compare, require_parity
 from learners.prior import prior_onnx
 from tests.learners.streams import mixed
 
@@ -44,6 +48,27 @@ def test_a_graph_that_agrees_is_not() -> None:
     """And its parity is told."""
     found = require_parity("mine", prior_onnx(SCHEMA), lambda _: np.array([[0.75, 0.25]]), SCHEMA, [(1.0,)])
     assert found == Parity(1, 0.0, 0)
+
+
+def test_a_session_is_kept_while_the_graph_stays() -> None:
+    """Whatever weights come with it; and one that cannot be loaded is said to be so, and the next is looked at anew."""
+    data = mixed("binary")
+    checker, learner, rows = (
+        Checker(data.schema),
+        build_online(Learner(algorithm="linear"), data.schema),
+        data.rows[:20],
+    )
+    learner.learn(data.rows, data.labels)
+    last, scores = revision(learner.model, data.schema), learner.score_many(rows).tolist()
+    assert not checker.has(last)
+    assert checker.fault(last, rows, scores, 1e-9) is None
+    assert checker.has(replace(last, onnx=b"", weights={}))
+    moved = replace(last, weights={name: array + 1.0 for name, array in last.weights.items()})
+    assert "scores differ by up to" in str(checker.fault(moved, rows, scores, 1e-9))
+    broken = replace(last, onnx=b"", graph_sha256="another")
+    assert "cannot run it" in str(checker.fault(broken, rows, scores, 1e-9))
+    assert not checker.has(broken)
+    assert checker.fault(last, rows, scores, 1e-9) is None
 
 
 def test_the_prior_answers_the_same_for_every_row() -> None:
