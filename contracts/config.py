@@ -117,6 +117,9 @@ class Gate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     """What counts once as evidence, however often it asks: a feature's name, or "entity". Default: each question."""
     unit_window: Duration | None = None
     """Within this long; default: the whole tenure."""
+    correction_lag: Duration | None = None
+    """How long labels go on being corrected. Before a promotion the share of labels that is, taken of the wins that are
+    younger than this, counts as lost. Default: corrections move evidence when they come."""
     bootstrap_labels: Count = 200
     """Labels a learner must have seen to replace the prior, when there is no champion yet."""
     max_failures: Share = 0.01
@@ -367,6 +370,8 @@ def _refuse_strange_evidence(at: str, model: Model) -> None:
             raise ConfigError(f'{at}.gate.segments: "{name}" is no feature of type category or bool')
     if gate.unit is not None and gate.unit != "entity" and gate.unit not in features:
         raise ConfigError(f'{at}.gate.unit: "{gate.unit}" is no feature, nor "entity"')
+    if gate.correction_lag is not None:
+        seconds(gate.correction_lag)
     if gate.unit_window is not None:
         seconds(gate.unit_window)
         if gate.unit is None:

@@ -1,6 +1,7 @@
 """What each process makes known of itself, for the page, the command line and the next process.
 
-Facts are JSON in one Redis hash per model, by name: ``learn``, ``shadow``, ``watch``, ``serving:<address>``.
+Facts are JSON in one Redis hash per model, by name: ``learn``, ``shadow``, ``watch``, ``guard``,
+``serving:<address>``.
 """
 
 import msgspec
@@ -71,18 +72,34 @@ class ComparisonFacts(msgspec.Struct, frozen=True, kw_only=True):
     wins: int
     losses: int
     gain: float
-    lower: float
-    upper: float
-    log_e: float
+    lower: float = 0.0
+    upper: float = 0.0
+    log_e: float = 0.0
     needed: float
     """log E at which the gate opens."""
     uncovered: int
-    decision: str
-    reason: str
+    decision: str = "collecting"
+    reason: str = ""
     evidence: str
     """As `registry.evidence.Evidence.to_json` writes it."""
     curve: tuple[tuple[int, float, float, float, float], ...] = ()
     """(n, log10 E, mean gain, lower, upper), thinned evenly."""
+    asked: dict[int, tuple[int, int]] = {}
+    """(labelled, all) of the pairs that may differ, by the class that the champion answered; -1 for values."""
+    answers: tuple[tuple[int, int, int], ...] = ()
+    """(champion's class, challenger's class, how often)."""
+    guardrails: dict[str, str] = {}
+    """Evidence under other losses, by name."""
+    segments: dict[str, str] = {}
+    """Evidence within segments, by "feature=value"."""
+    audit: str | None = None
+    """Evidence of labels that came after maturity."""
+    clipped: int = 0
+    """Pairs in which an error was larger than what counts."""
+    young: tuple[int, float] = (0, 0.0)
+    """Pairs that the challenger won within the correction lag, and the sum of their differences."""
+    corrected: float = 0.0
+    """Share of labels that were corrected."""
 
 
 class LearnFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,6 +119,8 @@ class LearnFacts(msgspec.Struct, frozen=True, kw_only=True):
     """Predictions without a label that were learned as negative."""
     pending: int
     matured: int
+    matured_through: int = -1
+    """Offset below which predictions have matured: what the comparisons are about."""
     dead_letters: int
     loss: str
     examples: int = 0
@@ -168,6 +187,17 @@ class ServingFacts(msgspec.Struct, frozen=True, kw_only=True):
     """Fingerprint of the key under which entities are stored (`contracts.entities.fingerprint`)."""
     versions: dict[int, AnsweringFacts] = {}
     """Of the newest versions that answered here."""
+
+
+class GuardFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """The label-free guard of the champion (`flows.guard`), as of its last look."""
+
+    at: float
+    version: int
+    compared_with: int | None = None
+    """Whose answers to the same questions its shares of classes are compared with; None where nobody shadows."""
+    alert: str | None = None
+    """Why it should not answer, while it goes on to because nobody can follow it."""
 
 
 class DriftFacts(msgspec.Struct, frozen=True, kw_only=True):

@@ -130,7 +130,10 @@ class Loop:
             journal_bytes=self.journal.bytes_on_disk(),
             learners={name: learners[name] for name in self.place.model.learners_of("online") if name in learners},
             versions=state.record.version_facts(names),
-            comparisons=state.record.comparison_facts(self.board.challengers, names, self._server_now()),
+            comparisons=state.record.comparison_facts(
+                self.board.challengers, names, self._server_now(), counts.corrections / max(counts.joined, 1)
+            ),
+            matured_through=state.matured_through,
             logged_predictions=self.logbook.predictions_at,
             logged_labels=self.logbook.labels_at,
         )

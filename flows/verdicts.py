@@ -10,8 +10,8 @@ from contracts.facts import ComparisonFacts
 from contracts.releases import Board
 from flows.place import Place
 from registry import history
-from registry.evidence import Evidence
-from registry.gate import Verdict, decide
+from registry.gate import Verdict
+from registry.guards import judge
 
 CAUSE = "gate"
 
@@ -22,12 +22,7 @@ def standing(place: Place, board: Board, lines: Sequence[Decision], now: float) 
     `lines` are the ledger's.
     """
     return {
-        one.challenger: decide(
-            Evidence.from_json(one.evidence),
-            place.model.gate,
-            now,
-            held_back_by=_held_back(place, board, lines, one, now),
-        )
+        one.challenger: judge(one, place.model.gate, now, _held_back(place, board, lines, one, now))
         for one in _comparisons(place, board)
     }
 

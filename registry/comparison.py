@@ -4,8 +4,11 @@ Everything is a sum over units of evidence, exactly retractable, so that it is t
 """
 
 import math
+import operator
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +17,8 @@ import numpy.typing as npt
 from registry.curves import Samples
 from registry.evidence import Evidence, Moment, Point
 from registry.losses import Floats
+
+LAG_STEPS = 50
 
 Draw = Callable[[Sequence[Moment]], list[Point]]
 Bools = npt.NDArray[np.bool_]
@@ -33,6 +38,8 @@ class Pairs(NamedTuple):
     guards: dict[str, Floats]
     """`d` under each other loss that must not suffer."""
     is_clipped: Bools
+    lag_s: float | None
+    """Seconds for which labels go on being corrected."""
     units: Sequence[str] | None
     """Whose each pair is, where evidence is counted by unit."""
     segments: Sequence[tuple[str, ...]]
@@ -95,6 +102,8 @@ class Comparison:
     """(labelled, all) of the pairs that may differ, by the class that the champion answered; -1 for values."""
     answers: dict[tuple[int, int], int] = field(default_factory=dict)
     """How often champion and challenger answered which classes."""
+    young: deque[tuple[float, int, float]] = field(default_factory=deque)
+    """(until epoch second, wins, sum of their differences) of the time in which labels are still corrected."""
     audit: Evidence = field(default_factory=Evidence)
     """Of labels that came after maturity: shown, never decided by."""
     curve: Samples[Point] = field(default_factory=Samples)
@@ -109,6 +118,7 @@ class Comparison:
         self.uncovered += int((pairs.is_labelled & ~enters).sum())
         self.clipped += int((pairs.is_clipped & enters).sum())
         self._count_answers(pairs)
+        self._count_young(pairs, enters)
         self._enter(pairs, enters, draw)
         for name, d in pairs.guards.items():
             known = ~np.isnan(d)
@@ -131,6 +141,19 @@ class Comparison:
                     moments = []
             begin = end
         self.curve.add(draw(moments))
+
+    def _count_young(self, pairs: Pairs, enters: Bools) -> None:
+        """In steps of a fiftieth of the lag."""
+        if pairs.lag_s is None or not enters.any():
+            return
+        d, steps = pairs.d[enters], np.floor(pairs.asked_at[enters] / (pairs.lag_s / LAG_STEPS))
+        for step in np.unique(steps).tolist():
+            won = d[(steps == step) & (d > 0)].tolist()
+            until = (step + 1) * pairs.lag_s / LAG_STEPS
+            _, wins, total = self.young.pop() if self.young and self.young[-1][0] == until else (until, 0, 0.0)
+            self.young.append((until, wins + len(won), reduce(operator.add, won, total)))
+        while self.young[0][0] <= self.young[-1][0] - pairs.lag_s:
+            self.young.popleft()
 
     def _count_segments(self, pairs: Pairs, enters: Bools) -> None:
         found: dict[str, list[int]] = {}

@@ -196,6 +196,15 @@ class Evidence:
         """(lower, upper); each side is ever wrong with probability at most alpha. (-1, 1) before the first event."""
         return self.lower(alpha), self.upper(alpha)
 
+    def stressed(self, delta: float, lost: float, d: float) -> float:
+        """`log_e(delta)` if `lost` of the wins, by `d` each, had been losses by as much instead.
+
+        It needs no whole number: a share of the wins that is expected to be corrected.
+        """
+        d = min(1.0, max(0.0, d))
+        change = lost * (np.log1p(-STAKES * d) - np.log1p(STAKES * d))
+        return float(_log_mean_exp(self.totals()[0] + change - self.n * delta * STAKES))
+
     def moment(self) -> Moment:
         return Moment(self.n, self.mean, *self.totals())
 

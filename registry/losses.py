@@ -67,7 +67,7 @@ class Loss(msgspec.Struct, frozen=True):
 
     def _of_answers(self, answers: npt.NDArray[np.intp], columns: npt.NDArray[np.intp]) -> Floats:
         if self.name == "zero_one":
-            return (answers != columns).astype(np.float64)
+            return np.where(answers != columns, 1.0, 0.0)
         table = np.array(self.costs)
         found: Floats = np.where(
             (answers < len(table)) & (columns < len(table)),

@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -16,7 +17,8 @@ from contracts.releases import Board
 from registry.comparison import Comparison, Pairs, Tally
 from registry.curves import LossCurve
 from registry.evidence import Moment, Point, band
-from registry.gate import SHOWN, Rules, decide, needed
+from registry.gate import SHOWN, Rules, needed
+from registry.guards import judge
 from registry.losses import Floats, Loss, loss_named
 from registry.matured import Matured, Run, runs
 
@@ -164,6 +166,7 @@ class Record:
             answers=answers,
             guards={one.name: (one.of(mine, labels) - one.of(other, labels)) / one.range for one in guards},
             is_clipped=self.loss.is_clipped(mine, labels) | self.loss.is_clipped(other, labels),
+            lag_s=None if self.rules.correction_lag is None else seconds(self.rules.correction_lag),
             units=None if self.rules.unit is None else [one.unit for one in rows],
             segments=[one.segments for one in rows] if self.rules.segments else (),
         )
@@ -243,32 +246,48 @@ class Record:
         )
 
     def comparison_facts(
-        self, challengers: tuple[int, ...], learners: dict[int, str], now: float
+        self, challengers: tuple[int, ...], learners: dict[int, str], now: float, corrected: float = 0.0
     ) -> tuple[ComparisonFacts, ...]:
-        """One per challenger, also before its first pair, so that a reader sees who is still being waited for."""
-        return tuple(self._facts(version, learners.get(version, "?"), now) for version in challengers)
+        """One per challenger, also before its first pair, so that a reader sees who is still being waited for.
 
-    def _facts(self, version: int, learner: str, now: float) -> ComparisonFacts:
+        `corrected` is the share of labels that were.
+        """
+        return tuple(self._facts(version, learners.get(version, "?"), now, corrected) for version in challengers)
+
+    def _facts(self, version: int, learner: str, now: float, corrected: float) -> ComparisonFacts:
         comparison = self.comparisons.get(version) or Comparison()
-        verdict = decide(comparison.evidence, self.rules, now)
-        return ComparisonFacts(
+        evidence = comparison.evidence
+        young = comparison.young
+        facts = ComparisonFacts(
             champion=-1 if self.champion is None else self.champion,
             challenger=version,
             learner=learner,
-            started_at=comparison.evidence.started_at or now,
-            n=verdict.n,
-            wins=verdict.wins,
-            losses=verdict.losses,
-            gain=verdict.mean,
+            started_at=evidence.started_at or now,
+            n=evidence.n,
+            wins=evidence.wins,
+            losses=evidence.losses,
+            gain=evidence.mean,
+            needed=needed(self.rules),
+            uncovered=comparison.uncovered,
+            evidence=evidence.to_json(),
+            curve=tuple(comparison.curve.points),
+            asked=comparison.asked,
+            answers=tuple((mine, other, n) for (mine, other), n in sorted(comparison.answers.items())),
+            guardrails={name: tally.evidence.to_json() for name, tally in comparison.guardrails.items()},
+            segments={name: tally.evidence.to_json() for name, tally in comparison.segments.items()},
+            audit=comparison.audit.to_json() if comparison.audit.n else None,
+            clipped=comparison.clipped,
+            young=(sum(wins for _, wins, _ in young), sum(total for _, _, total in young)),
+            corrected=corrected,
+        )
+        verdict = judge(facts, self.rules, now)
+        return msgspec.structs.replace(
+            facts,
             lower=verdict.lower,
             upper=verdict.upper,
             log_e=verdict.log_e,
-            needed=needed(self.rules),
-            uncovered=comparison.uncovered,
             decision=verdict.decision,
             reason=verdict.reason,
-            evidence=comparison.evidence.to_json(),
-            curve=tuple(comparison.curve.points),
         )
 
 

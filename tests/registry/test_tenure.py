@@ -207,3 +207,16 @@ def test_a_label_after_maturity_is_audited_and_decides_nothing() -> None:
     made.audit(matured(1, {1: WRONG, 2: RIGHT}, 1))
     assert made.comparisons[2].evidence.to_json() == before
     assert (made.comparisons[2].audit.n, made.comparisons[2].audit.wins) == (1, 1)
+
+
+def test_wins_are_young_for_as_long_as_labels_are_corrected() -> None:
+    """Older ones are let go of in fiftieths of the lag, however events are batched."""
+    told = []
+    for size in (1, 7, 100):
+        made = Record(msgspec.structs.replace(RULES, correction_lag="50s"), "zero_one")
+        made.begin(Board(1, (2,)), -1)
+        history = [matured(events.span(n), {1: WRONG, 2: RIGHT}, n % 4 > 0) for n in range(100)]
+        for first in range(0, 100, size):
+            made.add(history[first : first + size])
+        told.append(made.comparison_facts((2,), {}, 0.0)[0].young)
+    assert told == [(38, 38.0)] * 3
