@@ -102,6 +102,24 @@ class ComparisonFacts(msgspec.Struct, frozen=True, kw_only=True):
     """Share of labels that were corrected."""
 
 
+class WatchFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """The watch on the champion, by labels."""
+
+    previous: int | None
+    """The former champion, while it is under probation."""
+    n: int
+    """Pairs compared with it."""
+    log_r: float
+    needed: float
+    """Natural log of the evidence that the former champion is better, and of what rolls back."""
+    alarmed_at: int | None
+    """After how many pairs it was reached."""
+    limit: float | None
+    """Share of the loss range that the champion should stay below, by its own past."""
+    worse_than_itself_at: int | None
+    """After how many labelled questions it was shown to be above."""
+
+
 class LearnFacts(msgspec.Struct, frozen=True, kw_only=True):
     """The learn loop, as of its last checkpoint."""
 
@@ -119,6 +137,7 @@ class LearnFacts(msgspec.Struct, frozen=True, kw_only=True):
     """Predictions without a label that were learned as negative."""
     pending: int
     matured: int
+    champion: WatchFacts | None = None
     matured_through: int = -1
     """Offset below which predictions have matured: what the comparisons are about."""
     dead_letters: int

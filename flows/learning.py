@@ -133,6 +133,7 @@ class Loop:
             comparisons=state.record.comparison_facts(
                 self.board.challengers, names, self._server_now(), counts.corrections / max(counts.joined, 1)
             ),
+            champion=state.record.watch_facts(),
             matured_through=state.matured_through,
             logged_predictions=self.logbook.predictions_at,
             logged_labels=self.logbook.labels_at,

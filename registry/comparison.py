@@ -60,17 +60,33 @@ class Tally:
             self.evidence.add_many(d, asked_at)
             return
         for one, at, unit in zip(d.tolist(), asked_at.tolist(), units, strict=True):
-            key = unit, int(at // self.window_s)
+            key = self._key(unit, at)
             total, n = self.units.get(key, (0.0, 0))
             if n:
                 self.evidence.retract(_mean(total, n))
             self.units[key] = total + one, n + 1
             self.evidence.add(_mean(total + one, n + 1), at)
 
+    def first_of_units(self, pairs: "Pairs") -> Floats:
+        """Differences of units that are new here, in their order: the rest depends on them."""
+        known = ~np.isnan(pairs.d)
+        if pairs.units is None:
+            return pairs.d[known]
+        seen, fresh = set(self.units), []
+        for at in np.flatnonzero(known).tolist():
+            key = self._key(pairs.units[at], float(pairs.asked_at[at]))
+            if key not in seen:
+                seen.add(key)
+                fresh.append(at)
+        return pairs.d[fresh]
+
+    def _key(self, unit: str, asked_at: float) -> tuple[str, int]:
+        return unit, int(asked_at // self.window_s)
+
     def restate(self, was: float, now: float, asked_at: float, unit: str | None) -> float:
         """Counts one difference anew; returns by how much the unit's moved."""
         if unit is not None:
-            key = unit, int(asked_at // self.window_s)
+            key = self._key(unit, asked_at)
             total, n = self.units.get(key, (0.0, 0))
             if not n:
                 return 0.0  # its window is over for so long that it was forgotten

@@ -56,8 +56,8 @@ def _selective_labels(comparison: ComparisonFacts, rules: Rules) -> Iterable[str
     least, most = min(shares, key=lambda answer: shares[answer]), max(shares, key=lambda answer: shares[answer])
     if shares[most] - shares[least] > APART:
         yield (
-            f"labels depend on the answer: {shares[most]:.0%} come back where the champion answered class {most} "
-            f"(counted from 0), {shares[least]:.0%} where it answered class {least}; have a random slice of all labelled"
+            f"labels depend on the answer: {shares[most]:.0%} come back where the champion answered class {most}, "
+            f"counted from 0, and {shares[least]:.0%} where it answered class {least}; have some of all labelled"
         )
 
 

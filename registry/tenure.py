@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from contracts.config import seconds
-from contracts.facts import ComparisonFacts, VersionFacts
+from contracts.facts import ComparisonFacts, VersionFacts, WatchFacts
 from contracts.releases import Board
 from registry.comparison import Comparison, Pairs, Tally
 from registry.curves import LossCurve
@@ -21,6 +21,7 @@ from registry.gate import SHOWN, Rules, needed
 from registry.guards import judge
 from registry.losses import Floats, Loss, loss_named
 from registry.matured import Matured, Run, runs
+from registry.probation import Watch
 
 CALIBRATION_ROWS = 100  # first labelled answers of a tenure, which fix the clip of a regression loss and do not count
 CLIP_QUANTILE = 0.99
@@ -59,6 +60,8 @@ class Record:
         self.seen = 0
         """All predictions that have matured."""
         self.loss: Loss | None = None
+        self.watch = Watch()
+        self.previous: int | None = None
         self._errors: list[float] = []
         self._calibrated_through = -1
         if loss not in _ERRORS or rules.clip is not None:
@@ -66,9 +69,11 @@ class Record:
 
     def begin(self, board: Board, since: int) -> bool:
         """Opens a new tenure when the champion, or the moment from which it reigns, has changed; tells whether."""
+        self.previous = board.previous
         if (board.champion, since) == (self.champion, self.since):
             return False
         self.champion, self.since, self.comparisons, self._errors = board.champion, since, {}, []
+        self.watch = Watch()
         if self.rules.clip is None and self.loss_name in _ERRORS:
             self.loss = None
         return True
@@ -132,7 +137,12 @@ class Record:
             if version not in losses:
                 comparison.uncovered += int(run.is_labelled[chosen].sum())
                 continue
-            comparison.add(self._pairs(run, losses, version, guards, chosen), self._draw)
+            pairs = self._pairs(run, losses, version, guards, chosen)
+            if version == self.previous:
+                self.watch.compare(comparison.tally.first_of_units(pairs))
+            comparison.add(pairs, self._draw)
+        own = losses[champion][chosen]
+        self.watch.follow(own[~np.isnan(own)] / self.loss.range, self.rules.min_matured)
 
     def _comparison(self, version: int) -> Comparison:
         if version not in self.comparisons:
@@ -231,6 +241,9 @@ class Record:
         """Drops what no correction can refer to any more: of predictions asked before an epoch second."""
         for comparison in self.comparisons.values():
             comparison.forget_before(at)
+
+    def watch_facts(self) -> WatchFacts:
+        return self.watch.facts(self.previous)
 
     def version_facts(self, learners: dict[int, str]) -> tuple[VersionFacts, ...]:
         return tuple(
