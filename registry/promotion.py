@@ -34,6 +34,17 @@ class Barred(Exception):
         self.version = version
 
 
+class NoSlot(Exception):
+    """A challenger beyond those that share alpha in this tenure; nothing was done."""
+
+    def __init__(self, version: int, used: int, slots: int):
+        super().__init__(
+            f"version {version} waits: {used} challengers have shared this tenure's alpha, and gate.slots is {slots}. "
+            "Propose it again when another champion answers, or now with --new-budget: alpha is then promised once more"
+        )
+        self.version, self.used, self.slots = version, used, slots
+
+
 class Stale(Exception):
     """A decision about a board that has changed meanwhile; nothing was done."""
 
@@ -72,11 +83,19 @@ class Roles:
                 raise Stale(f"version {board.champion} answers already; only evidence or a person moves it")
             return self._crown(mine, lines, "bootstrap", version, reason, cause, numbers)
 
-    def enrol(self, release: Release, reason: str, *, cause: str, numbers: Mapping[str, Any] | None = None) -> Decision:
+    def enrol(
+        self,
+        release: Release,
+        reason: str,
+        *,
+        cause: str,
+        numbers: Mapping[str, Any] | None = None,
+        may_open_budget: bool = True,
+    ) -> Decision:
         """Lets a registered version shadow the champion.
 
-        Beyond `slots` challengers in one tenure a new budget of alpha is opened, which the ledger says. Raises Barred,
-        UnknownVersion or Unavailable.
+        Beyond `slots` challengers in one tenure a new budget of alpha is opened, which the ledger says; one that may
+        not raises NoSlot. Raises Barred, UnknownVersion or Unavailable.
         """
         version = release.manifest.version
         with self._changing() as (mine, lines):
@@ -85,6 +104,9 @@ class Roles:
                 self.stage.publish(release)
                 return self._finish(mine)
             _refuse_barred(lines, version)
+            used = history.slots_used(lines)
+            if not may_open_budget and used and used % self.slots == 0:
+                raise NoSlot(version, used, self.slots)
             self.registry.tags(version)  # raises before anything is written
             self.stage.publish(release)
             self._open_budget(lines, cause)
@@ -233,7 +255,8 @@ class Roles:
         cause: str,
         numbers: Mapping[str, Any] | None,
     ) -> None:
-        told = {**(numbers or {}), "board": board}
+        manifest = None if version is None else self.releases.manifest(version)
+        told = {**(numbers or {}), **({"learner": manifest.learner} if manifest else {}), "board": board}
         self.ledger.append(kind, version, reason, cause=cause, numbers=told, under=mine)
 
     def _open_budget(self, lines: Sequence[Decision], cause: str) -> None:

@@ -26,7 +26,9 @@ log = logging.getLogger(__name__)
 
 REQUIREMENTS = ["onnxruntime", "numpy"]  # named, since MLflow guesses them by importing the model anew: 11 s
 _KEY = "tiltyard.key"
+_ADOPTED = "tiltyard.release_run"
 _CHALLENGER = "challenger-"
+_NOT_OURS = "has no ONNX graph with a manifest; let Tiltyard make them with `tiltyard propose {version}`"
 
 
 class Unavailable(Exception):
@@ -120,16 +122,8 @@ class Registry:
         if found is not None:
             return found
         labels = _labels(manifest) | {name: str(value) for name, value in (tags or {}).items()}
-        with self._asking() as client, tempfile.TemporaryDirectory() as folder:
-            _write_model(Path(folder), onnx, manifest, estimator)
-            run = client.create_run(self._experiment(client), tags=labels, run_name=manifest.learner).info.run_id
-            for name, value in (params or {}).items():
-                client.log_param(run, name, value)
-            for name, number in (metrics or {}).items():
-                if math.isfinite(number):
-                    client.log_metric(run, name, number)
-            client.log_artifacts(run, folder, "model")
-            client.set_terminated(run)
+        with self._asking() as client:
+            run = self._log_run(client, Release(manifest, onnx), labels, params or {}, metrics or {}, estimator)
             self._create_model(client)
             if key:
                 labels |= {_KEY: key}
@@ -137,13 +131,46 @@ class Registry:
         log.info("registered model=%s version=%s learner=%s", self.model, made.version, manifest.learner)
         return int(made.version)
 
+    def adopt(self, release: Release) -> None:
+        """Keeps a release for a version that another tool registered, in a run of its own that the version's tag names.
+
+        The version's own artifacts stay as they are. Raises UnknownVersion or Unavailable.
+        """
+        version = release.manifest.version
+        with self._asking(version) as client:
+            labels = _labels(release.manifest)
+            run = self._log_run(client, release, labels, {}, {}, None)
+            for name, value in (labels | {_ADOPTED: run}).items():
+                client.set_model_version_tag(self.model, str(version), name, value)
+        log.info("adopted model=%s version=%s", self.model, version)
+
+    def is_adopted(self, version: int) -> bool:
+        """Whether another tool registered it. Raises UnknownVersion or Unavailable."""
+        return _ADOPTED in self.tags(version)
+
+    def download(self, version: int, folder: Path) -> Path:
+        """A version's artifacts, a file or a folder, whoever registered it. Raises UnknownVersion or Unavailable."""
+        with self._asking(version) as client:
+            import mlflow.artifacts
+            from mlflow.exceptions import MlflowException
+
+            uri = client.get_model_version_download_uri(self.model, str(version))
+            try:
+                found = mlflow.artifacts.download_artifacts(
+                    artifact_uri=uri, dst_path=str(folder), tracking_uri=self.address
+                )
+            except (MlflowException, OSError) as error:
+                reason = f"its artifacts at {uri} cannot be fetched: {' '.join(str(error).split())[:200]}"
+                raise UnknownVersion(self.model, version, reason) from error
+        return Path(found)
+
     def load_release(self, version: int) -> Release:
         """The graph and manifest of a version. Raises UnknownVersion or Unavailable."""
         with self._asking(version) as client, tempfile.TemporaryDirectory() as folder:
             run = self._run(client, version)
             held = {item.path for item in client.list_artifacts(run, "model")}
             if not {"model/model.onnx", "model/manifest.json"} <= held:
-                raise UnknownVersion(self.model, version, "has no ONNX graph with a manifest; Tiltyard did not make it")
+                raise UnknownVersion(self.model, version, _NOT_OURS.format(version=version))
             path = Path(client.download_artifacts(run, "model", folder))
             onnx = (path / "model.onnx").read_bytes()
             manifest = msgspec.json.decode((path / "manifest.json").read_bytes(), type=Manifest)
@@ -224,9 +251,33 @@ class Registry:
             return next((int(found.version) for found in versions if found.tags.get(_KEY) == key), None)
 
     def _run(self, client: "MlflowClient", version: int) -> str:
-        run = client.get_model_version(self.model, str(version)).run_id
+        found = client.get_model_version(self.model, str(version))
+        run = found.tags.get(_ADOPTED) or found.run_id
         if not run:
-            raise UnknownVersion(self.model, version, "belongs to no run, so it has no graph with a manifest")
+            raise UnknownVersion(self.model, version, _NOT_OURS.format(version=version))
+        return str(run)
+
+    def _log_run(
+        self,
+        client: "MlflowClient",
+        release: Release,
+        labels: Mapping[str, str],
+        params: Mapping[str, Any],
+        metrics: Mapping[str, float],
+        estimator: Any,
+    ) -> str:
+        manifest = release.manifest
+        with tempfile.TemporaryDirectory() as folder:
+            _write_model(Path(folder), release.onnx, manifest, estimator)
+            made = client.create_run(self._experiment(client), tags=dict(labels), run_name=manifest.learner)
+            run = str(made.info.run_id)
+            for name, value in params.items():
+                client.log_param(run, name, value)
+            for name, number in metrics.items():
+                if math.isfinite(number):
+                    client.log_metric(run, name, number)
+            client.log_artifacts(run, folder, "model")
+            client.set_terminated(run)
         return run
 
     def _experiment(self, client: "MlflowClient") -> str:

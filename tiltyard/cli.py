@@ -15,7 +15,8 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 _EXPECTED = {
     "StateInUse", "CannotStart", "BadFile", "Unavailable", "UnknownVersion", "Stale", "Barred", "LeaseTaken",
-    "LeaseLost", "NotRunning", "NothingToDo", "ConnectionError", "TimeoutError", "ResponseError", "BusyLoadingError",
+    "LeaseLost", "NotRunning", "NothingToDo", "NoSlot", "Misfit",
+    "ConnectionError", "TimeoutError", "ResponseError", "BusyLoadingError",
 }  # fmt: skip
 """Names of exceptions whose message is meant for the reader; their homes are too heavy to import for this."""
 _HOMES = ("tiltyard", "data", "registry", "contracts", "redis")
@@ -224,6 +225,25 @@ def promote(version: int, reason: str, model: str | None, state: Path | None) ->
     from tiltyard import roles
 
     click.echo(roles.promote(state, model, version, reason))
+
+
+@main.command()
+@click.argument("version", type=click.IntRange(min=1))
+@click.option("--reason", default="", help="Stands in the ledger, with your name.")
+@click.option("--first", is_flag=True, help="Let it answer at once, where only the prior does.")
+@click.option("--new-budget", is_flag=True, help="Beyond gate.slots, promise alpha once more instead of waiting.")
+@_model_option
+@_state_option
+def propose(version: int, **options: Any) -> None:
+    """Let a version that was registered in MLflow by hand, or by any other tool, challenge the champion.
+
+    It needs one ONNX graph among its artifacts, with the signature that every version has. What a graph cannot say, its
+    features and its classes in the order of the columns, is checked where the version's tags tiltyard.features and
+    tiltyard.classes (JSON), or the graph's metadata of these names, say it.
+    """
+    from tiltyard import propose as proposing
+
+    click.echo(proposing.propose(version=version, **options))
 
 
 @main.command()

@@ -5,15 +5,12 @@ from pathlib import Path
 
 import msgspec
 
-from contracts import config, streams
+from contracts import config
 from contracts.config import Config, ConfigError
 from contracts.facts import ServingFacts
-from contracts.log import Log
-from contracts.settings import Settings
 from contracts.streams import Streams
-from registry.ledger import Ledger
-from registry.promotion import Roles, Stale
-from registry.versions import Registry
+from flows.place import Place, open_place
+from registry.promotion import Stale
 from tiltyard import instance
 from tiltyard.person import person, wanted_reason
 
@@ -22,7 +19,7 @@ _SERVED_WITHIN_S = 10.0
 
 def promote(state: Path | None, model: str | None, version: int, reason: str) -> str:
     """Makes a version the champion. Raises ConfigError, registry's exceptions, or redis.RedisError."""
-    roles = _roles(instance.find(state), model)
+    roles = place(state, model).roles
     board = roles.releases.board()
     if board.champion == version:
         raise Stale(f"version {version} of {roles.model} answers already")
@@ -32,7 +29,7 @@ def promote(state: Path | None, model: str | None, version: int, reason: str) ->
 
 def roll_back(state: Path | None, model: str | None, to: int | None, reason: str) -> str:
     """Takes the championship from the champion and bars it. Raises as `promote` does."""
-    roles = _roles(instance.find(state), model)
+    roles = place(state, model).roles
     champion = roles.releases.board().champion
     if not champion:
         raise Stale(f"no registered version of {roles.model} answers yet, so there is nothing to roll back")
@@ -51,13 +48,12 @@ def choose(models: Config, name: str | None) -> str:
     return chosen
 
 
-def _roles(chosen: Settings, name: str | None) -> Roles:
+def place(state: Path | None, model: str | None) -> Place:
+    """The model that is named, or the only one, of the instance in a state folder. Raises ConfigError."""
+    chosen = instance.find(state)
     models = config.load(chosen.config)
-    name = choose(models, name)
-    model = models.model(name)
-    kept = Streams(streams.connect(chosen.redis_url), name)
-    ledger = Ledger(Log(chosen.log_folder, name, model.schema), kept)
-    return Roles(Registry(chosen.mlflow_url, name), ledger, model.gate.slots)
+    name = choose(models, model)
+    return open_place(name, models.model(name), chosen)
 
 
 def _served(kept: Streams, version: int | None) -> str:

@@ -24,7 +24,7 @@ from tiltyard.instance import Instance
 
 COMMANDS = (
     "up", "demo", "replay", "init", "status", "models", "history", "live-at", "verify-ledger",
-    "promote", "rollback", "freeze", "unfreeze",
+    "propose", "promote", "rollback", "freeze", "unfreeze",
     "accept", "pardon", "erase", "check-learner", "doctor", "schema",
 )  # fmt: skip
 
