@@ -154,6 +154,15 @@ def _classifiers(export: Callable[[Any, Frame, ensembles.Emit, bool], str]) -> "
     return classifier
 
 
+def _voting(model: Any, frame: Frame, alone: bool) -> str:
+    """The shares of the sums by which River chooses the label, which is all that it answers."""
+    _expect(model, frame, "binary", "multiclass")
+    if not model.use_probabilities:
+        reason = "each member's own ties go to the class that it met first; let it use_probabilities"
+        raise NotExportable("VotingClassifier", reason)
+    return ensembles.bagging_classifier(model, frame, _member, alone)
+
+
 def _stacking(model: Any, frame: Frame, alone: bool) -> str:
     _expect(model, frame, "binary", "multiclass")
     return emit(model.meta_classifier, ensembles.stacked(model, frame, _member), alone)
@@ -241,6 +250,7 @@ _ESTIMATORS: dict[type, Exporter] = {
     ensemble.BaggingClassifier: _classifiers(ensembles.bagging_classifier),
     ensemble.ADWINBaggingClassifier: _classifiers(ensembles.bagging_classifier),
     ensemble.LeveragingBaggingClassifier: _classifiers(ensembles.bagging_classifier),
+    ensemble.VotingClassifier: _voting,
     ensemble.BaggingRegressor: _regressors(ensembles.bagging_regressor),
     ensemble.SRPRegressor: _regressors(ensembles.patches_regressor),
     ensemble.EWARegressor: _regressors(ensembles.averaging_regressor),

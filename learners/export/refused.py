@@ -1,13 +1,10 @@
 """Why some of River's estimators have no exact equivalent, and what to use instead."""
 
-from river import anomaly, ensemble
+from river import anomaly
 
 _SCORES_LABELS = "it scores a label that has come, which is no input of a prediction; HalfSpaceTrees scores features"
 _SMALL_SCORERS = "HalfSpaceTrees and OneClassSVM have exact equivalents"
 REFUSED: dict[type, str] = {
-    ensemble.VotingClassifier: (
-        "of classes with equal votes, River takes the one that its first member met first; use a StackingClassifier"
-    ),
     anomaly.GaussianScorer: _SCORES_LABELS,
     anomaly.StandardAbsoluteDeviation: _SCORES_LABELS,
     anomaly.PredictiveAnomalyDetection: _SCORES_LABELS,

@@ -4,7 +4,7 @@ from numbers import Number
 from typing import Any
 
 import pytest
-from river import compose, ensemble, feature_extraction, linear_model, naive_bayes, preprocessing, tree
+from river import compose, feature_extraction, linear_model, naive_bayes, preprocessing, tree
 
 from contracts.schema import Feature, Schema
 from learners import zoo
@@ -26,12 +26,6 @@ def _known(model: Any, x: float = 1.0, y: Any = True) -> Any:
 
 REFUSED = [
     (linear_model.ALMAClassifier(), _one_feature("float"), "ALMAClassifier", "known estimators are"),
-    (
-        ensemble.VotingClassifier([naive_bayes.GaussianNB(), naive_bayes.BernoulliNB()]),
-        _one_feature("float"),
-        "VotingClassifier",
-        "met first",
-    ),
     (_known(naive_bayes.GaussianNB()), _one_feature("category"), "GaussianNB", "select the numbers first"),
     (
         zoo.Categories() | _known(naive_bayes.MultinomialNB()),

@@ -23,7 +23,7 @@ from river import (
 
 from contracts.schema import Feature, Label, Schema
 from learners.export import NotExportable, graph, revision, to_onnx
-from learners.online import OnlineLearner, class_keys
+from learners.online import OnlineLearner, class_keys, target
 from learners.parity import compare
 from tests.learners.streams import Stream, mixed, stream
 from tests.learners.test_ensembles import ADAPTIVE, EAGER, LOGISTIC, head
@@ -149,6 +149,38 @@ def test_a_stack_of_several_classes_is_exact() -> None:
         assert differs(SCALED | model, head(stream("ImageSegments"), rows + 1)) < 1e-9
 
 
+VOTERS = [
+    ("Phishing", [LOGISTIC, ADAPTIVE, naive_bayes.GaussianNB()]),  # type: ignore[no-untyped-call]
+    ("ImageSegments", [ADAPTIVE, SCALED | linear_model.SoftmaxRegression()]),
+]
+
+
+@pytest.mark.parametrize(("name", "voters"), VOTERS)
+def test_voters_choose_by_the_sums_of_their_probabilities(name: str, voters: Any) -> None:
+    """The shares of the sums are the scores; River's label is the one with the largest, where none is as large."""
+    data, model = head(stream(name), 500), ensemble.VotingClassifier(voters).clone()
+    keys, asked = class_keys(data.schema.label), [data.schema.as_dict(row) for row in data.rows]
+    for i, (x, label) in enumerate(zip(asked, data.labels, strict=True)):
+        if i in (0, 1, 5, 50, 499):
+            session = graph.session(to_onnx(model, data.schema).SerializeToString())
+            found, expected = (
+                graph.run(session, data.schema, data.rows),
+                np.array([_sums(model, keys, x) for x in asked]),
+            )
+            assert np.abs(found - expected).max() < 1e-12
+            decided = np.diff(np.sort(expected, axis=1)[:, -2:]).ravel() > 1e-12
+            assert i < 2 or decided.mean() > 0.9
+            labels = [model.predict_one(x) for x in asked]
+            assert all(keys[at] == labels[row] for row, at in enumerate(found.argmax(axis=1)) if decided[row])
+        model.learn_one(x, target(data.schema.label, label))
+
+
+def _sums(model: Any, keys: Sequence[Any], x: dict[str, Any]) -> list[float]:
+    votes = [member.predict_proba_one(x) for member in model]
+    sums = [sum(vote.get(key, 0.0) for vote in votes) for key in keys]
+    return [one / sum(sums) for one in sums] if sum(sums) else [1 / len(keys)] * len(keys)
+
+
 LABELS_ALONE = [
     multiclass.OneVsOneClassifier(LOGISTIC),
     multiclass.OneVsOneClassifier(SCALED | linear_model.PAClassifier()),
@@ -203,7 +235,12 @@ TEXT = Schema((Feature("x", "category"),), Label("binary", (False, True)))
 REFUSED = [
     (multiclass.OneVsOneClassifier(ADAPTIVE), FLOAT, "OneVsOneClassifier", "use a linear model, or a OneVsRest"),
     (multiclass.OutputCodeClassifier(ADAPTIVE, 3), FLOAT, "OutputCodeClassifier", "use a linear model, or a OneVsRest"),
-    (ensemble.VotingClassifier([LOGISTIC, ADAPTIVE]), FLOAT, "VotingClassifier", "use a StackingClassifier"),
+    (
+        ensemble.VotingClassifier([LOGISTIC, ADAPTIVE], use_probabilities=False),
+        FLOAT,
+        "VotingClassifier",
+        "let it use_probabilities",
+    ),
     (ensemble.StackingClassifier([LOGISTIC, LOGISTIC], ADAPTIVE), FLOAT, "StackingClassifier", "must be linear"),
     (
         ensemble.StackingClassifier([ADAPTIVE, ADAPTIVE], linear_model.Perceptron()),
