@@ -95,8 +95,9 @@ class Gate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     max_age: Duration = "30d"
     season: Duration | None = None
     """Length of the traffic's cycle; decisions then fall on whole cycles only."""
-    loss: Literal["zero_one", "cost", "brier", "log", "absolute", "squared"] | None = None
-    """Default: zero_one for classes, absolute for values."""
+    loss: Literal["zero_one", "cost", "brier", "log", "auc", "absolute", "squared"] | None = None
+    """Default: zero_one for classes, absolute for values. "auc" compares rankings, in blocks of one positive and some
+    negatives."""
     costs: tuple[tuple[float, ...], ...] = ()
     """For cost loss, in class order: costs[i][j] is that of answering class j where class i is true."""
     clip: Annotated[float, Meta(gt=0)] | None = None
@@ -348,7 +349,7 @@ def _refuse_contradictions(name: str, model: Model) -> None:
     if labels.on_timeout == "negative" and model.label.task != "binary":
         raise ConfigError(f'{at}.labels.on_timeout: "negative" needs a binary label; this one is {model.label.task}')
     classes = not model.label.is_regression
-    if classes != (model.loss in ("zero_one", "cost", "brier", "log")):
+    if classes != (model.loss in ("zero_one", "cost", "brier", "log", "auc")):
         raise ConfigError(f'{at}.gate.loss: "{model.loss}" does not fit a {model.label.task} label')
     _refuse_strange_evidence(at, model)
 
@@ -365,6 +366,10 @@ def _refuse_strange_evidence(at: str, model: Model) -> None:
         raise ConfigError(f"{at}.gate.costs: are all the same; no answer would be better than another")
     if gate.guardrails and model.label.is_regression:
         raise ConfigError(f"{at}.gate.guardrails: are losses of classes; this label is a value")
+    if gate.loss == "auc" and model.label.task != "binary":
+        raise ConfigError(f'{at}.gate.loss: "auc" needs a binary label; this one is {model.label.task}')
+    if gate.loss == "auc" and (gate.segments or gate.unit):
+        raise ConfigError(f'{at}.gate.loss: "auc" is counted in blocks of its own, without segments or units')
     for name in gate.segments:
         if name not in features or features[name].type not in ("category", "bool"):
             raise ConfigError(f'{at}.gate.segments: "{name}" is no feature of type category or bool')

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from registry.blocks import Blocks, Example
 from registry.curves import Samples
 from registry.evidence import Evidence, Moment, Point
 from registry.losses import Floats
@@ -43,6 +44,8 @@ class Pairs(NamedTuple):
     units: Sequence[str] | None
     """Whose each pair is, where evidence is counted by unit."""
     segments: Sequence[tuple[str, ...]]
+    ranks: Floats
+    """Where rankings are compared, float64[n, 3]: scores of the positive class by champion and challenger, label."""
 
 
 @dataclass
@@ -122,28 +125,46 @@ class Comparison:
     """(until epoch second, wins, sum of their differences) of the time in which labels are still corrected."""
     audit: Evidence = field(default_factory=Evidence)
     """Of labels that came after maturity: shown, never decided by."""
+    blocks: Blocks | None = None
+    """Where rankings are compared."""
     curve: Samples[Point] = field(default_factory=Samples)
 
     @property
     def evidence(self) -> Evidence:
         return self.tally.evidence
 
-    def add(self, pairs: Pairs, draw: Draw) -> None:
-        """Counts pairs in prediction order; `draw` makes points of a curve from what they are drawn from."""
-        enters = ~np.isnan(pairs.d)
+    def add(self, pairs: Pairs, draw: Draw) -> Floats:
+        """Counts pairs in prediction order; `draw` makes points of a curve from what they are drawn from.
+
+        Returns the differences of units that are new, in their order.
+        """
+        if self.blocks is not None:
+            return self._add_blocks(self.blocks, pairs, draw)
+        enters, fresh = ~np.isnan(pairs.d), self.tally.first_of_units(pairs)
         self.uncovered += int((pairs.is_labelled & ~enters).sum())
         self.clipped += int((pairs.is_clipped & enters).sum())
         self._count_answers(pairs)
         self._count_young(pairs, enters)
-        self._enter(pairs, enters, draw)
+        self._enter(pairs.d[enters], pairs.asked_at[enters], _those(pairs.units, enters), draw)
         for name, d in pairs.guards.items():
             known = ~np.isnan(d)
             _of(self.guardrails, name, self.tally).add(d[known], pairs.asked_at[known], _those(pairs.units, known))
         if any(pairs.segments):
             self._count_segments(pairs, enters)
+        return fresh
 
-    def _enter(self, pairs: Pairs, enters: Bools, draw: Draw) -> None:
-        d, at, units = pairs.d[enters], pairs.asked_at[enters], _those(pairs.units, enters)
+    def _add_blocks(self, blocks: Blocks, pairs: Pairs, draw: Draw) -> Floats:
+        """Labelled pairs as examples of a ranking; `d` then is one difference for each block."""
+        known = ~np.isnan(pairs.d)
+        self.uncovered += int((pairs.is_labelled & ~known).sum())
+        self._count_answers(pairs)
+        asked_at, ranks = pairs.asked_at[known].tolist(), pairs.ranks[known].tolist()
+        examples = [Example(at, mine, other) for at, (mine, other, _) in zip(asked_at, ranks, strict=True)]
+        found = np.array(blocks.add(examples, [positive > 0 for _, _, positive in ranks])).reshape(-1, 2)
+        self._enter(found[:, 0], found[:, 1], None, draw)
+        return found[:, 0]
+
+    def _enter(self, d: Floats, at: Floats, units: Sequence[str] | None, draw: Draw) -> None:
         moments: list[Moment] = []
         evidence, begin = self.evidence, 0
         while begin < len(d):

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from contracts.config import seconds
 from contracts.facts import ComparisonFacts, VersionFacts, WatchFacts
 from contracts.releases import Board
+from registry.blocks import Blocks, negatives_for
 from registry.comparison import Comparison, Pairs, Tally
 from registry.curves import LossCurve
 from registry.evidence import Moment, Point, band
@@ -26,6 +27,9 @@ from registry.probation import Watch
 CALIBRATION_ROWS = 100  # first labelled answers of a tenure, which fix the clip of a regression loss and do not count
 CLIP_QUANTILE = 0.99
 _ERRORS = ("absolute", "squared")
+_FITTED = (*_ERRORS, "auc")  # whose range or blocks come from the first labels of a tenure
+_NOTHING = np.empty((0, 3))
+_MISTAKES = Loss("zero_one", 1.0)
 _UNCLIPPED = Loss("absolute", math.inf, math.inf)  # while the clip is not known
 
 
@@ -64,7 +68,7 @@ class Record:
         self.previous: int | None = None
         self._errors: list[float] = []
         self._calibrated_through = -1
-        if loss not in _ERRORS or rules.clip is not None:
+        if not self._is_fitted:
             self.loss = loss_named(loss, rules.clip, rules.costs)
 
     def begin(self, board: Board, since: int) -> bool:
@@ -74,9 +78,13 @@ class Record:
             return False
         self.champion, self.since, self.comparisons, self._errors = board.champion, since, {}, []
         self.watch = Watch()
-        if self.rules.clip is None and self.loss_name in _ERRORS:
+        if self._is_fitted:
             self.loss = None
         return True
+
+    @property
+    def _is_fitted(self) -> bool:
+        return self.loss_name == "auc" or (self.loss_name in _ERRORS and self.rules.clip is None)
 
     def add(self, matured: Iterable[Matured]) -> None:
         """Counts matured predictions; the caller brings them in prediction order."""
@@ -88,15 +96,16 @@ class Record:
 
     def _add(self, run: Run) -> Run | None:
         """Counts a run; returns what is left of it once the range of the loss is known."""
-        loss = self.loss or _UNCLIPPED
+        loss = self._loss
         losses = {version: loss.of(scores, run.labels) for version, scores in run.scores.items()}
         is_compared = run.offsets > self.since if run.answered_by == self.champion else np.zeros(len(run), bool)
         rest = None
         if self.loss is None and is_compared.any():
-            own = losses[run.answered_by]
-            calibrating = np.flatnonzero(is_compared & ~np.isnan(own))[: CALIBRATION_ROWS - len(self._errors)]
+            known = is_compared & ~np.isnan(losses[run.answered_by])
+            calibrating = np.flatnonzero(known)[: CALIBRATION_ROWS - len(self._errors)]
             if len(calibrating):
-                self._calibrate(own[calibrating].tolist(), int(run.offsets[calibrating[-1]]))
+                of = run.labels if self.loss_name == "auc" else losses[run.answered_by]
+                self._calibrate(of[calibrating].tolist(), int(run.offsets[calibrating[-1]]))
             if self.loss is not None:
                 counted = int(calibrating[-1]) + 1
                 rest = Run(run.rows[counted:]) if counted < len(run) else None
@@ -120,10 +129,20 @@ class Record:
             return 0
         return int((run.scores[version][known].argmax(axis=1) == run.labels[known]).sum())
 
-    def _calibrate(self, errors: list[float], through: int) -> None:
-        self._errors += errors
+    @property
+    def _loss(self) -> Loss:
+        """What versions are scored by, also before anybody is compared."""
+        return self.loss or (_MISTAKES if self.loss_name == "auc" else _UNCLIPPED)
+
+    def _calibrate(self, first: list[float], through: int) -> None:
+        """Takes in the first errors of a tenure, or its first labels where rankings are compared."""
+        self._errors += first
         self._calibrated_through = through
-        if len(self._errors) == CALIBRATION_ROWS:
+        if len(self._errors) < CALIBRATION_ROWS:
+            return
+        if self.loss_name == "auc":
+            self.loss = _MISTAKES
+        else:
             clip = sorted(self._errors)[math.ceil(CLIP_QUANTILE * CALIBRATION_ROWS) - 1]
             self.loss = loss_named(self.loss_name, clip or 1.0)
 
@@ -138,16 +157,18 @@ class Record:
                 comparison.uncovered += int(run.is_labelled[chosen].sum())
                 continue
             pairs = self._pairs(run, losses, version, guards, chosen)
+            entered = comparison.add(pairs, self._draw)
             if version == self.previous:
-                self.watch.compare(comparison.tally.first_of_units(pairs))
-            comparison.add(pairs, self._draw)
+                self.watch.compare(entered)
         own = losses[champion][chosen]
         self.watch.follow(own[~np.isnan(own)] / self.loss.range, self.rules.min_matured)
 
     def _comparison(self, version: int) -> Comparison:
         if version not in self.comparisons:
             window_s = math.inf if self.rules.unit_window is None else seconds(self.rules.unit_window)
-            self.comparisons[version] = Comparison(Tally(window_s=window_s))
+            made = self.comparisons[version] = Comparison(Tally(window_s=window_s))
+            if self.loss_name == "auc":
+                made.blocks = Blocks(negatives_for(int(sum(self._errors)), len(self._errors)))
         return self.comparisons[version]
 
     def _pairs(
@@ -163,7 +184,7 @@ class Record:
         answers = None
         if self.loss_name not in _ERRORS and mine.size and other.size:
             answers = np.where(sound, mine.argmax(axis=1), -1), np.where(sound, other.argmax(axis=1), -1)
-            if self.loss.is_of_answers:
+            if self.loss_name != "auc" and self.loss.is_of_answers:
                 differ = answers[0] != answers[1]
                 # Whatever the label would have been, both would have been right, or wrong alike.
                 d = np.where(sound & ~differ & ~labelled, 0.0, d)
@@ -179,6 +200,7 @@ class Record:
             lag_s=None if self.rules.correction_lag is None else seconds(self.rules.correction_lag),
             units=None if self.rules.unit is None else [one.unit for one in rows],
             segments=[one.segments for one in rows] if self.rules.segments else (),
+            ranks=np.column_stack([mine[:, -1], other[:, -1], labels]) if self.loss_name == "auc" else _NOTHING,
         )
 
     def _draw(self, moments: Sequence[Moment]) -> list[Point]:
@@ -191,7 +213,7 @@ class Record:
         they showed at the time. Evidence is exactly retractable: `registry.evidence`.
         """
         old, new = Run([before]), Run([after])
-        loss = self.loss or _UNCLIPPED
+        loss = self._loss
         for version in self.versions.keys() & new.scores.keys():
             was, now = (float(loss.of(run.scores[version], run.labels)[0]) for run in (old, new))
             if not math.isnan(was + now):
@@ -200,6 +222,8 @@ class Record:
                 score.correct += self._right(new, version, known) - self._right(old, version, known)
         if self.loss is None or not self._is_evidence(after) or after.offset <= self._calibrated_through:
             return {}
+        if self.loss_name == "auc":
+            return {}  # a block that was made of two labels cannot be unmade for one of them
         return self._recompare(old, new)
 
     def _is_evidence(self, one: Matured) -> bool:
