@@ -8,17 +8,19 @@ cost of publishing against what a model has learned.
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
+import numpy as np
 import onnxruntime
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks._head import head
 from contracts.config import Learner
+from contracts.schema import Value
 from learners import batch_zoo
 from learners.batch import export, fit
 from learners.catalogue import build_online
@@ -27,10 +29,23 @@ from learners.online import OnlineLearner
 from learners.parity import compare
 from tests.learners.streams import LONG, SHARED, Stream, learners, long
 from tests.learners.test_exactness import WITH_TEXTS, builders
+from tests.learners.test_export_anomalies import SCORERS, scores, unlabelled
 
 ZOO = ("Agrawal", "RandomRBFDrift", "FriedmanDrift")
 GROWING = ("elec2", "nycflights13_delay15", "bike_sharing_hourly_reg")
 REVISIONS, LABELS = 20, 25
+
+
+class Scorer(OnlineLearner):
+    """An anomaly scorer, which learns without labels and answers `score_one`."""
+
+    def learn_one(self, row: Sequence[Value], label: str | float) -> None:
+        """Learn the row alone."""
+        self.model.learn_one(self.schema.as_dict(row))
+
+    def score_many(self, rows: Sequence[Sequence[Value]]) -> np.ndarray:
+        """float64[n, 1]: its scores."""
+        return scores(self.model, self.schema, rows)
 
 
 @dataclass(frozen=True)
@@ -56,7 +71,7 @@ def main(rows: int = 5_000) -> None:
     present = [data for name in LONG if (data := long(name, rows)) is not None]
     for data in present:
         for name, online in _online(data).items():
-            table.add_row(name, data.name, *_measured(online, data))
+            table.add_row(name, data.name, *_measured(online, unlabelled(data) if name in SCORERS else data))
             print(f"{name} on {data.name}", file=sys.stderr)
         if data.name in SHARED:
             for learner in learners("batch", data.schema.label.task, data.name in WITH_TEXTS):
@@ -81,6 +96,8 @@ def _online(data: Stream) -> dict[str, OnlineLearner]:
         for name, build in builders(data.name).items():
             if not name.startswith("catalogue"):
                 found[name] = OnlineLearner(name, build(data.schema), data.schema)
+        for name in ("HalfSpaceTrees", "OneClassSVM"):
+            found[name] = Scorer(name, SCORERS[name].clone(), unlabelled(data).schema)
     return found
 
 
@@ -99,8 +116,9 @@ def _measured(online: OnlineLearner, data: Stream) -> list[str]:
     for row, label in pairs[: -REVISIONS * LABELS]:
         online.learn_one(row, label)
     cost = _cost(online, pairs[-REVISIONS * LABELS :])
-    x, regression = data.schema.as_dict(data.rows[0]), data.schema.label.is_regression
-    ask = online.model.predict_one if regression else online.model.predict_proba_one
+    x, model = data.schema.as_dict(data.rows[0]), online.model
+    ask = model.predict_one if data.schema.label.is_regression else model.predict_proba_one
+    ask = model.score_one if isinstance(online, Scorer) else ask
     onnx_bytes = to_onnx(online.model, data.schema).SerializeToString()
     compared, speeds = _answers(onnx_bytes, online.score_many, data, lambda: ask(x), 500)
     return [*compared, *_told(cost), *speeds]

@@ -4,7 +4,9 @@
 >>> model = preprocessing.StandardScaler() | linear_model.LogisticRegression()
 >>> onnx_model = to_onnx(model, schema)  # doctest: +SKIP
 
-An anomaly scorer answers `score_one`: give it a schema whose label is a regression, one number.
+Of the models that answer a label alone in River, a OneVsOneClassifier and an OutputCodeClassifier give it probability 1,
+and a VotingClassifier answers the shares of the sums that it chooses from. An anomaly scorer answers `score_one`: give
+it a schema whose label is a regression, since that is one number.
 
 Missing numbers and categories act as absent keys do in River, unseen categories likewise; a class that was never seen
 has probability 0, and a model that has no opinion yet answers equal probabilities, or 0. Differences are those of the
