@@ -4,7 +4,7 @@
 >>> model = preprocessing.StandardScaler() | linear_model.LogisticRegression()
 >>> onnx_model = to_onnx(model, schema)  # doctest: +SKIP
 
-Of the models that answer a label alone in River, a OneVsOneClassifier and an OutputCodeClassifier give it probability 1,
+Of models that answer a label alone in River, a OneVsOneClassifier and an OutputCodeClassifier give it probability 1,
 and a VotingClassifier answers the shares of the sums that it chooses from. An anomaly scorer answers `score_one`: give
 it a schema whose label is a regression, since that is one number.
 
