@@ -92,6 +92,8 @@ class ComparisonFacts(msgspec.Struct, frozen=True, kw_only=True):
     """Evidence under other losses, by name."""
     segments: dict[str, str] = {}
     """Evidence within segments, by "feature=value"."""
+    bounds: dict[str, tuple[float, float]] = {}
+    """What the average advantage can be under each guardrail, and within those segments that were asked about most."""
     audit: str | None = None
     """Evidence of labels that came after maturity."""
     clipped: int = 0
@@ -157,6 +159,15 @@ class LearnFacts(msgspec.Struct, frozen=True, kw_only=True):
     logged_labels: int = 0
 
 
+class ScoringFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What one version's scores cost in one process, since that process started."""
+
+    rows: int
+    turns: int
+    """Times it scored rows together."""
+    total_s: float
+
+
 class ShadowFacts(msgspec.Struct, frozen=True, kw_only=True):
     at: float
     position: str
@@ -165,6 +176,8 @@ class ShadowFacts(msgspec.Struct, frozen=True, kw_only=True):
     """Revision in use of each challenger."""
     refused: dict[int, str] = {}
     """Why a version's newest revision is not used, or its scores are missing, and what is done meanwhile."""
+    scoring: dict[int, ScoringFacts] = {}
+    """By version, of those that shadow now."""
 
 
 class AnsweringFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -186,6 +199,8 @@ class AnsweringFacts(msgspec.Struct, frozen=True, kw_only=True):
     median_s: float = 0.0
     """Of scoring what was asked together, as a bound that half of the turns kept."""
     p99_s: float = 0.0
+    scoring_s: float = 0.0
+    """Of all turns."""
 
 
 class ServingFacts(msgspec.Struct, frozen=True, kw_only=True):

@@ -26,6 +26,7 @@ from registry.probation import Watch
 
 CALIBRATION_ROWS = 100  # first labelled answers of a tenure, which fix the clip of a regression loss and do not count
 CLIP_QUANTILE = 0.99
+SEGMENTS_SHOWN = 24  # each bound costs 70 us at every checkpoint
 _ERRORS = ("absolute", "squared")
 _FITTED = (*_ERRORS, "auc")  # whose range or blocks come from the first labels of a tenure
 _NOTHING = np.empty((0, 3))
@@ -312,6 +313,7 @@ class Record:
             answers=tuple((mine, other, n) for (mine, other), n in sorted(comparison.answers.items())),
             guardrails={name: tally.evidence.to_json() for name, tally in comparison.guardrails.items()},
             segments={name: tally.evidence.to_json() for name, tally in comparison.segments.items()},
+            bounds=_bounds(comparison, self.rules),
             audit=comparison.audit.to_json() if comparison.audit.n else None,
             clipped=comparison.clipped,
             young=(sum(wins for _, wins, _ in young), sum(total for _, _, total in young)),
@@ -326,6 +328,14 @@ class Record:
             decision=verdict.decision,
             reason=verdict.reason,
         )
+
+
+def _bounds(comparison: Comparison, rules: Rules) -> dict[str, tuple[float, float]]:
+    """At the levels at which `registry.guards` decides, so that what is shown and what is vetoed agree."""
+    guards, segments = comparison.guardrails, comparison.segments
+    most = sorted(segments, key=lambda name: -segments[name].evidence.n)[:SEGMENTS_SHOWN]
+    levels = dict.fromkeys(guards, rules.alpha) | {name: SHOWN / len(segments) for name in most}
+    return {name: (guards | segments)[name].evidence.bounds(level) for name, level in levels.items()}
 
 
 def _restate(tally: Tally, was: Floats, now: Floats, asked_at: float, unit: str | None) -> float:

@@ -101,6 +101,7 @@ class Tally:
             by_class=tuple(self.by_class),
             median_s=self.scoring.quantile(0.5),
             p99_s=self.scoring.quantile(0.99),
+            scoring_s=self.scoring.total_s,
         )
 
 

@@ -19,7 +19,7 @@ from redis.retry import Retry
 from contracts import config, events, settings, streams
 from contracts.config import ConfigError
 from contracts.events import BadEntry, Prediction, Shadow
-from contracts.facts import ShadowFacts
+from contracts.facts import ScoringFacts, ShadowFacts
 from contracts.releases import Board, ReleaseRefused, Releases
 from contracts.schema import BadInput, Schema, Value
 from contracts.streams import Entry, Streams
@@ -58,6 +58,8 @@ class Scorer:
         """Why a version gives no scores, until it scores again."""
         self.left_out: Counter[int] = Counter()
         """Batches that a version was left out of."""
+        self.scoring: dict[int, ScoringFacts] = {}
+        """What the scores of each version have cost."""
         self._ready: dict[int, Served] = {}
         self._tried: dict[int, tuple[int | None, float, ReleaseRefused]] = {}
         self._told_at = 0.0
@@ -113,7 +115,7 @@ class Scorer:
         wanted = set(board.challengers)
         if board.champion is not None and answered_by - {board.champion}:
             wanted.add(board.champion)
-        known: tuple[dict[int, Any], ...] = (self._ready, self.refused, self.failing)
+        known: tuple[dict[int, Any], ...] = (self._ready, self.refused, self.failing, self.scoring)
         for one in known:
             for version in one.keys() - wanted:
                 del one[version]
@@ -146,16 +148,24 @@ class Scorer:
         """Scores of all questions, or none at all when the version fails on one of them."""
         if not asked:
             return []
+        began = time.perf_counter()
         try:
             scores = served.score([question.row for question in asked])
         except Exception as error:  # noqa: BLE001  # onnxruntime raises many types, none of them public
             self._note(self.failing, served.version, f"scoring failed: {error}")
             return []
+        self._count(served.version, len(asked), time.perf_counter() - began)
         if all(map(finite, scores)):
             self.failing.pop(served.version, None)
             return scores
         self._note(self.failing, served.version, "a score is NaN or infinite")
         return []
+
+    def _count(self, version: int, rows: int, took_s: float) -> None:
+        before = self.scoring.get(version) or ScoringFacts(rows=0, turns=0, total_s=0.0)
+        self.scoring[version] = ScoringFacts(
+            rows=before.rows + rows, turns=before.turns + 1, total_s=before.total_s + took_s
+        )
 
     def _note(self, reasons: dict[int, str], version: int, reason: str) -> None:
         if reasons.get(version) != reason:
@@ -175,6 +185,7 @@ class Scorer:
             scored=self.scored,
             versions=versions,
             refused={version: self._why(version) for version in sorted(self.refused.keys() | self.failing.keys())},
+            scoring=self.scoring,
         )
         self.streams.set_fact("shadow", facts)
 

@@ -1,12 +1,17 @@
 """What forbids a promotion that the evidence would allow."""
 
+import random
+
 import msgspec
 import pytest
 
 from contracts.config import Gate
 from contracts.facts import ComparisonFacts
+from contracts.releases import Board
 from registry.evidence import Evidence
-from registry.guards import judge
+from registry.guards import held_back, judge
+from registry.matured import Matured
+from registry.tenure import Record
 
 NOW = 1_000.0
 BETTER = Evidence.of_counts(2_000, 200, 60)
@@ -67,6 +72,25 @@ def test_a_segment_in_which_it_is_worse_is_a_veto() -> None:
     assert decision == "ready"
     assert "worse where country=fr: by 18 points on 300 requests" in reason
     assert verdict(segments={"country=de": same.to_json()})[0] == "promote"
+
+
+@pytest.mark.parametrize(("fr", "tolerance"), [(0.3, 0.02), (0.9, 0.5)])
+def test_the_bounds_that_are_shown_agree_with_what_is_kept_back(fr: float, tolerance: float) -> None:
+    """A segment's upper bound is below zero, and a guardrail's lower one below its tolerance, exactly where it is."""
+    rules, dice = Gate(guardrails={"brier": tolerance}, segments=("country",), min_matured=1), random.Random(3)
+    record = Record(rules, "zero_one")
+    record.begin(Board(1, (2,)), -1)
+    for i in range(800):
+        country = dice.choice(("fr", "de"))
+        mine, other = (0.9 if dice.random() < right else 0.1 for right in (0.6, fr if country == "fr" else 0.95))
+        scores = ((1 - mine, mine), {2: (0, (1 - other, other))})
+        record.add([Matured(i, 1, *scores, 1.0, segments=(f"country={country}",))])
+    told = record.comparison_facts((2,), {}, NOW)[0]
+    reason = "; ".join(held_back(told, Evidence.from_json(told.evidence), rules))
+    assert set(told.bounds) == {"brier", "country=fr", "country=de"}
+    for name in ("country=fr", "country=de"):
+        assert (told.bounds[name][1] < 0) == (f"worse where {name}" in reason)
+    assert (told.bounds["brier"][0] < -tolerance) == ("brier loss is not shown" in reason)
 
 
 @pytest.mark.parametrize(("corrected", "decision"), [(0.05, "promote"), (0.4, "ready")])

@@ -39,6 +39,7 @@ def test_each_version_is_told_by_what_it_answered_and_where_it_failed(server: Se
     assert bad.by_class[0] == bad.answered >= 1
     assert bad.turns == bad.answered + 3
     assert 0 < bad.median_s <= bad.p99_s < 1
+    assert 0 < bad.scoring_s < bad.turns
 
 
 def test_the_same_is_in_the_metrics_by_version(server: Server, client: redis.Redis) -> None:

@@ -82,6 +82,27 @@ def test_every_challenger_scores_every_prediction_under_its_id(
         assert 1 not in found[id_]
 
 
+def test_what_scores_cost_is_told_by_version(client: redis.Redis, kept: Streams, scorer: Scorer) -> None:
+    """Rows, the turns they came in, and seconds; of those that shadow now, and only of what was asked."""
+    publish(client, 2)
+    challenge(client, 2)
+    ask(kept, 30)
+    scorer.step(count=20)
+    scorer.step(count=20)
+    cost = scorer.scoring[2]
+    assert (cost.rows, cost.turns) == (30, 2)
+    assert 0 < cost.total_s < 1
+    scorer._told_at = 0.0
+    scorer.step()
+    told = kept.fact("shadow", ShadowFacts)
+    assert told is not None
+    assert told.scoring == {2: cost}
+    challenge(client)
+    ask(kept)
+    scorer.step()
+    assert scorer.scoring == {}
+
+
 def test_nothing_to_score_still_moves_the_position_on(kept: Streams, scorer: Scorer) -> None:
     """Learning waits for this position, challengers or not."""
     ids = ask(kept, 3)
