@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 from prefect import flow
@@ -100,7 +100,7 @@ def _served(place: Place, version: int) -> str:
     return f"No serving process has confirmed it within {SERVED_WITHIN_S:g} s."
 
 
-def _end_probation(place: Place, board: Board, verdicts: dict[int, Verdict], now: float) -> list[str]:
+def _end_probation(place: Place, board: Board, verdicts: Mapping[int, Verdict], now: float) -> list[str]:
     """The old champion has had its chance to prove the promotion wrong."""
     previous = verdicts.get(board.previous) if board.previous is not None else None
     if previous is None:
@@ -113,7 +113,7 @@ def _end_probation(place: Place, board: Board, verdicts: dict[int, Verdict], now
     return [reason]
 
 
-def _retire(place: Place, board: Board, verdicts: dict[int, Verdict]) -> list[str]:
+def _retire(place: Place, board: Board, verdicts: Mapping[int, Verdict]) -> list[str]:
     """Takes decided batch challengers out of the shadow.
 
     Online learners stay: they go on learning, and a new tenure may need them.

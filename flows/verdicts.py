@@ -1,33 +1,36 @@
 """Where each challenger of this tenure stands, and what the ledger is told when that changes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from contracts import events
 from contracts.events import Decision
-from contracts.facts import ComparisonFacts
+from contracts.facts import ComparisonFacts, LearnFacts
 from contracts.releases import Board
 from flows.place import Place
 from registry import history
 from registry.gate import Verdict
-from registry.guards import judge
+from registry.reached import Reached, reach
 
 CAUSE = "gate"
 
 
-def standing(place: Place, board: Board, lines: Sequence[Decision], now: float) -> dict[int, Verdict]:
+def standing(place: Place, board: Board, lines: Sequence[Decision], now: float) -> dict[int, Reached]:
     """The verdict on every challenger that was compared with this champion in this tenure, by version.
 
     `lines` are the ledger's.
     """
+    facts = place.learn_facts()
+    if facts is None:
+        return {}
     return {
-        one.challenger: judge(one, place.model.gate, now, _held_back(place, board, lines, one, now))
-        for one in _comparisons(place, board)
+        one.challenger: reach(one, facts, place.model.gate, now, _held_back(place, board, lines, one, now))
+        for one in _comparisons(facts, board)
     }
 
 
-def enter_changes(place: Place, lines: Sequence[Decision], verdicts: dict[int, Verdict]) -> None:
+def enter_changes(place: Place, lines: Sequence[Decision], verdicts: Mapping[int, Verdict]) -> None:
     """A line for every challenger whose decision is another than the ledger has; all begin as "collecting"."""
     known, tenure = history.verdicts(lines), history.tenure_began(lines)
     for version, verdict in verdicts.items():
@@ -53,16 +56,13 @@ def _held_back(
     return []
 
 
-def _comparisons(place: Place, board: Board) -> list[ComparisonFacts]:
+def _comparisons(facts: LearnFacts, board: Board) -> list[ComparisonFacts]:
     """Comparisons of this very tenure: facts are a second old, and roles may have changed since."""
-    facts = place.learn_facts()
-    if facts is None:
-        return []
     began_s = events.seconds_of(board.since)
     return [
         comparison
         for comparison in facts.comparisons
         if comparison.champion == board.champion
         and comparison.challenger in board.challengers
-        and comparison.started_at > began_s
+        and comparison.started_at >= began_s
     ]
