@@ -121,6 +121,8 @@ class Gate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     correction_lag: Duration | None = None
     """How long labels go on being corrected. Before a promotion the share of labels that is, taken of the wins that are
     younger than this, counts as lost. Default: corrections move evidence when they come."""
+    hand_moves: Literal["follow", "reverse"] = "follow"
+    """When somebody moves the champion alias in MLflow: let that version answer, if it can, or move the alias back."""
     bootstrap_labels: Count = 200
     """Labels a learner must have seen to replace the prior, when there is no champion yet."""
     max_failures: Share = 0.01

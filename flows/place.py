@@ -58,7 +58,7 @@ def open_place(name: str, model: Model, chosen: Settings, client: redis.Redis | 
     schema = model.schema
     log, flow = Log(chosen.log_folder, name, schema), Streams(client, name)
     registry = Registry(chosen.mlflow_url, name)
-    roles = Roles(registry, Ledger(log, flow), model.gate.slots)
+    roles = Roles(registry, Ledger(log, flow), model.gate.slots, model.gate.hand_moves)
     return Place(name, model, schema, chosen, client, flow, Releases(client, name), log, registry, roles)
 
 

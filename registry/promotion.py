@@ -8,7 +8,7 @@ finished by the same call again, by the next change, or by `Roles.reconcile`.
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -52,8 +52,10 @@ class Stale(Exception):
 class Roles:
     """Who answers and who shadows, for one model. Every change waits for the lease `roles`."""
 
-    def __init__(self, registry: Registry, ledger: Ledger, slots: int):
-        self.registry, self.ledger, self.slots = registry, ledger, slots
+    def __init__(
+        self, registry: Registry, ledger: Ledger, slots: int, hand_moves: Literal["follow", "reverse"] = "follow"
+    ):
+        self.registry, self.ledger, self.slots, self.hand_moves = registry, ledger, slots, hand_moves
         self.model, self.streams = ledger.model, ledger.streams
         self.releases = Releases(self.streams.client, self.model)
         self.stage = Stage(registry, self.releases)
@@ -200,16 +202,18 @@ class Roles:
     def reconcile(self, cause: str) -> Board:
         """Makes releases, aliases, board and page agree with the ledger, and the ledger with an alias moved by hand.
 
-        A champion alias that a person moved in MLflow is followed where its version can be served, and moved back
-        where not; both become ledger lines. Raises Unavailable, with the board in Redis restored all the same.
+        A champion alias that a person moved in MLflow is followed, where that is configured and its version can be
+        served, and moved back where not; all become ledger lines. So do versions that were deleted from MLflow while
+        they answer or shadow. Raises Unavailable, with the board in Redis restored all the same.
         """
-        with self._changing() as (mine, lines):
+        self._prepare()
+        with self._changing(with_mlflow=False) as (mine, lines):
             line = history.last_move(lines)
             if line is None:
                 return self.releases.board()
             if self.releases.board() != history.board_of(line):
                 self.releases.set_board(history.board_of(line))
-            self._follow_hand(mine, lines, line, cause)
+            self._heed_hand(mine, lines, cause)
             return history.board_of(self._finish(mine))
 
     def barred(self) -> frozenset[int]:
@@ -222,10 +226,23 @@ class Roles:
 
     @contextmanager
     def _changing(self, with_mlflow: bool = True) -> Iterator[tuple[lease.Lease, list[Decision]]]:
-        if with_mlflow and not self.registry.prepare():
-            log.warning("MLflow is away model=%s address=%s", self.model, self.registry.address)
+        """The lease and the ledger's lines.
+
+        A change sets every alias, so a move by hand that nobody has noticed yet comes before it; what does not wait for
+        MLflow cannot look.
+        """
+        if with_mlflow:
+            self._prepare()
         with lease.held(self.streams.client, self.model, "roles", HOLD_S, WAIT_S) as mine:
-            yield mine, self.ledger.read()
+            lines = self.ledger.read()
+            if with_mlflow and self._heed_hand(mine, lines, "MLflow"):
+                self._finish(mine)
+                lines = self.ledger.read()
+            yield mine, lines
+
+    def _prepare(self) -> None:
+        if not self.registry.prepare():
+            log.warning("MLflow is away model=%s address=%s", self.model, self.registry.address)
 
     def _crown(
         self,
@@ -268,20 +285,33 @@ class Roles:
         numbers = {"budget": budget, "slots": self.slots, "used": used}
         self.ledger.append("budget", None, reason, cause=cause, numbers=numbers, key=f"budget:{began}:{budget}")
 
-    def _follow_hand(self, mine: lease.Lease, lines: Sequence[Decision], line: Decision, cause: str) -> None:
+    def _heed_hand(self, mine: lease.Lease, lines: Sequence[Decision], cause: str) -> bool:
+        """Enters that the champion alias was moved by hand, and whether it is followed; False where it was not moved.
+
+        Whatever the line says is to be carried out next.
+        """
+        line = history.last_move(lines)
+        if line is None:
+            return False
         board, moved = history.board_of(line), self.registry.champion()
         if moved is None or moved == board.champion or not self.stage.has_carried_out(line):
-            return
+            return False
+        told = f"The champion alias was moved in MLflow from version {board.champion} to {moved} by hand"
+        numbers = {"from": board.champion, "to": moved}
         try:
             _refuse_barred(lines, moved)
             self.stage.need(moved)
         except (UnknownVersion, Barred) as error:
-            reason = f"The champion alias was moved to version {moved} by hand, and moved back: {error}"
-            self.ledger.append("refused", moved, reason, cause=cause)
-            return
+            self.ledger.append("refused", moved, f"{told}, and moved back: {error}", cause=cause, numbers=numbers)
+            return True
+        if self.hand_moves == "reverse":
+            reason = f'{told}, and moved back: gate.hand_moves is "reverse".'
+            numbers["followed"] = False
+            self.ledger.append("moved_by_hand", moved, reason, cause="MLflow", numbers=numbers)
+            return True
         target = history.succeeded(board, moved, self.streams.last_id("predictions"))
-        reason = f"The champion alias was moved in MLflow from version {board.champion} to {moved} by hand."
-        self._write(mine, "moved_by_hand", moved, reason, target, "MLflow", None)
+        self._write(mine, "moved_by_hand", moved, f"{told}.", target, "MLflow", numbers | {"followed": True})
+        return True
 
     def _finish(self, mine: lease.Lease) -> Decision:
         """Carries out the last line that moved anybody, whoever wrote it, and returns it."""
@@ -290,7 +320,14 @@ class Roles:
         if line is None:
             raise Stale("nobody answers yet and nobody shadows; enrol a version first")
         champion = history.board_of(line).champion
-        self.stage.carry_out(line, mine, None if champion is None else history.heir(lines, champion))
+        gone = self.stage.carry_out(line, mine, None if champion is None else history.heir(lines, champion))
+        for version in sorted(gone):
+            role = "answers" if version == champion else "shadows"
+            reason = (
+                f"Version {version} was deleted from MLflow while it {role}. It goes on from the copies of its release "
+                "in Redis and beside serving; MLflow could not restore them."
+            )
+            self.ledger.append("deleted", version, reason, cause="MLflow", key=f"deleted:{version}")
         return line
 
 

@@ -23,28 +23,30 @@ class Stage:
     def __init__(self, registry: Registry, releases: Releases):
         self.registry, self.releases = registry, releases
 
-    def carry_out(self, line: Decision, mine: Lease, heir: int | None = None) -> None:
+    def carry_out(self, line: Decision, mine: Lease, heir: int | None = None) -> frozenset[int]:
         """Makes everything agree with a line's board, aliases first and the board last; after a rollback, board first.
 
-        The `heir`, who answers where the champion is rolled back, keeps its release in Redis, if it has one there: that
-        rollback, too, may meet an MLflow that is away. Raises Unavailable, after which it must be repeated; a rollback
-        does not wait for MLflow. Raises LeaseLost.
+        Gives the versions that MLflow no longer has; they go on answering and shadowing. The `heir`, who answers where
+        the champion is rolled back, keeps its release in Redis, if it has one there: that rollback, too, may meet an
+        MLflow that is away. Raises Unavailable, after which it must be repeated; a rollback does not wait for MLflow.
+        Raises LeaseLost.
         """
         board, is_urgent = history.board_of(line), line.kind == "rolled_back"
         self._restore_releases(board)
         mine.renew()
         if is_urgent:  # MLflow may take minutes to say that it is away
             self.releases.set_board(board)
-        is_whole = self._set_roles(board, line)
+        gone = self._set_roles(board, line)
         mine.renew()
         if not is_urgent:
             self.releases.set_board(board)
-        if is_whole:
+        if gone is not None:
             self.registry.tag(None, _CARRIED_OUT, str(line.seq))
         for version in self.releases.revisions():
             if version not in (*board.versions, heir):
                 self.releases.withdraw(version)
         log.info("carried out model=%s seq=%d champion=%s", line.model, line.seq, board.champion)
+        return gone or frozenset()
 
     def has_carried_out(self, line: Decision) -> bool:
         return int(self.registry.tags(None).get(_CARRIED_OUT, -1)) >= line.seq
@@ -68,17 +70,13 @@ class Stage:
                 except UnknownVersion as error:
                     log.warning("release missing model=%s reason=%s", self.registry.model, error)
 
-    def _set_roles(self, board: Board, line: Decision) -> bool:
-        """Sets the aliases; False where they must be set again."""
+    def _set_roles(self, board: Board, line: Decision) -> frozenset[int] | None:
+        """Sets the aliases and gives the versions that take none; None where they must be set again."""
         try:
-            self.registry.set_roles(board)
-        except UnknownVersion as error:
-            # Deleted in MLflow while it serves: answering goes on, and whoever looks is told.
-            log.warning("aliases incomplete model=%s reason=%s", line.model, error)
+            return self.registry.set_roles(board)
         except Unavailable:
             if line.kind != "rolled_back":
                 raise
             # A bad champion does not wait for MLflow; a reconcile sets the aliases.
             log.warning("rolled back before its alias model=%s seq=%d", line.model, line.seq)
-            return False
-        return True
+            return None

@@ -206,20 +206,25 @@ class Registry:
         with self._asking(version) as client:
             client.set_registered_model_alias(self.model, "champion", str(version))
 
-    def set_roles(self, board: Board) -> None:
-        """Makes the aliases say what the board says, touching only those that differ.
+    def set_roles(self, board: Board) -> frozenset[int]:
+        """Makes the aliases say what the board says, touching only those that differ; gives the versions that are gone.
 
-        The prior (version 0) is no registered model and takes no alias. Raises UnknownVersion or Unavailable.
+        The prior (version 0) is no registered model and takes no alias, and nor does a version that MLflow no longer
+        has. Raises Unavailable.
         """
-        wanted, held = _wanted(board), self.aliases()
+        wanted, held, gone = _wanted(board), self.aliases(), set()
         ours = {alias for alias in held if alias in ("champion", "previous") or alias.startswith(_CHALLENGER)}
         for alias, version in wanted.items():
             if held.get(alias) != version:
-                with self._asking(version) as client:
-                    client.set_registered_model_alias(self.model, alias, str(version))
+                try:
+                    with self._asking(version) as client:
+                        client.set_registered_model_alias(self.model, alias, str(version))
+                except UnknownVersion:
+                    gone.add(version)  # the other aliases must be set all the same
         for alias in ours - wanted.keys():
             with self._asking() as client:
                 client.delete_registered_model_alias(self.model, alias)
+        return frozenset(gone)
 
     def tag(self, version: int | None, name: str, value: str) -> None:
         """Tags a version, or the model itself where that is None. Raises UnknownVersion or Unavailable."""
