@@ -4,11 +4,13 @@ import asyncio
 import contextlib
 import difflib
 import re
+import time
 from collections.abc import AsyncIterator
 from enum import Enum
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import FastAPI, Request, Response
+import msgspec
+from fastapi import FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse
 from fastapi_offline import FastAPIOffline
@@ -18,7 +20,8 @@ from starlette.requests import ClientDisconnect
 
 from contracts.config import Config
 from contracts.settings import Settings
-from serving import documents, feedback, metrics, overview
+from contracts.streams import Streams
+from serving import disagreements, documents, feedback, metrics, overview
 from serving.desk import not_ready
 from serving.live import Live
 from serving.page import router_for
@@ -79,6 +82,13 @@ def _add_model(app: FastAPI, state: State, live: Live) -> None:
     def model() -> dict[str, Any]:
         return overview.of(state, live)
 
+    def ask_labels(count: Annotated[int, Query(ge=1, le=1000)] = 20) -> Response:
+        try:
+            queue = disagreements.queue(Streams(state.client, live.name), live.model, count, time.time())
+        except ValueError as error:
+            raise Refusal(422, str(error)) from None
+        return Response(msgspec.json.encode(queue), media_type="application/json")
+
     app.post(
         f"{at}/predict",
         tags=tags,
@@ -94,6 +104,13 @@ def _add_model(app: FastAPI, state: State, live: Live) -> None:
         openapi_extra=documents.feedback(live.schema),
         operation_id=f"feedback_{live.name}",
     )(give_feedback)
+    app.get(
+        f"{at}/ask-labels",
+        tags=tags,
+        summary="Questions whose labels would decide most",
+        openapi_extra=documents.ask_labels(live.schema),
+        operation_id=f"ask_labels_{live.name}",
+    )(ask_labels)
     app.get(at, tags=tags, summary="Champion, challengers, live evidence", operation_id=f"model_{live.name}")(model)
 
 
@@ -103,7 +120,7 @@ def _add_strangers(app: FastAPI, state: State) -> None:
     async def stranger(request: Request) -> Response:
         raise _unknown(state, request.path_params["model"])
 
-    for path, method in (("", "GET"), ("/predict", "POST"), ("/feedback", "POST")):
+    for path, method in (("", "GET"), ("/predict", "POST"), ("/feedback", "POST"), ("/ask-labels", "GET")):
         app.add_api_route(f"/models/{{model}}{path}", stranger, methods=[method], include_in_schema=False)
 
 

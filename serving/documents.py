@@ -76,6 +76,35 @@ def feedback(schema: Schema) -> dict[str, Any]:
     return {"requestBody": _body(question), "responses": responses}
 
 
+def ask_labels(schema: Schema) -> dict[str, Any]:
+    """OpenAPI of one model's labelling queue."""
+    number_or_null = {"type": ["number", "null"], "description": "Epoch seconds; null where it has matured."}
+    texts = {"type": "array", "items": {"enum": list(schema.label.class_texts)}}
+    item = {
+        "type": "object",
+        "properties": {
+            "prediction_id": {"type": "string"},
+            "asked_at": {"type": "number"},
+            "counts_until": number_or_null,
+            "features": _features(schema),
+            "answers": {**texts, "description": "In class order: who said what is no help to the truth."},
+            "said": {"type": "object", "additionalProperties": {"type": "string"}, "description": "By version."},
+        },
+    }
+    queue = {
+        "type": "object",
+        "properties": {
+            "model": {"type": "string"},
+            "classes": texts,
+            "champion": {"type": ["integer", "null"]},
+            "waiting": {"type": "integer", "description": "Unlabelled disagreements that still count as evidence."},
+            "examined": {"type": "integer", "description": "Questions looked through."},
+            "items": {"type": "array", "items": item},
+        },
+    }
+    return {"responses": _responses(200, "Unlabelled disagreements, the most deciding first", queue, 422, 503)}
+
+
 def _features(schema: Schema) -> dict[str, Any]:
     return {
         "type": "object",

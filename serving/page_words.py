@@ -145,6 +145,11 @@ def counts(comparison: ComparisonFacts, loss: str) -> str:
     )
 
 
+def waiting(number: int) -> str:
+    """How many disagreements a person could decide."""
+    return "1 disagreement waits" if number == 1 else f"{count(number)} disagreements wait"
+
+
 def log10(natural: float) -> float:
     return natural / math.log(10)
 

@@ -171,6 +171,21 @@ def models(state: Path | None, as_json: bool) -> None:
     report.models(state, as_json)
 
 
+@main.command("ask-labels")
+@_state_option
+@_model_option
+@click.option("--count", default=20, show_default=True, type=click.IntRange(1, 1000), metavar="N", help="At most.")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def ask_labels(**options: Any) -> None:
+    """The questions whose labels would decide most: unlabelled ones on which champion and challengers disagree.
+
+    Where versions agree, a label moves no evidence about them. The page has the same list, to be answered by keyboard.
+    """
+    from tiltyard import ask_labels
+
+    ask_labels.show(**options)
+
+
 @main.command()
 @_state_option
 @_model_option

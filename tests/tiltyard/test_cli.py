@@ -23,7 +23,7 @@ from tiltyard.cli import main
 from tiltyard.instance import Instance
 
 COMMANDS = (
-    "up", "demo", "replay", "init", "status", "models", "history", "live-at", "verify-ledger",
+    "up", "demo", "replay", "init", "status", "models", "ask-labels", "history", "live-at", "verify-ledger",
     "propose", "promote", "rollback", "freeze", "unfreeze",
     "accept", "pardon", "erase", "check-learner", "doctor", "schema",
 )  # fmt: skip
