@@ -134,6 +134,22 @@ class Gate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     """A champion whose share of answers of one class jumps by more than this, against what the version before it
     answers to the same questions, is rolled back at once. 1: never."""
 
+    dry_run: dict[str, Any] = {}
+    """Rules to try beside these, on the same evidence: what they would decide is told, and never carried out."""
+
+    @property
+    def tried(self) -> "Gate | None":
+        """These rules with those of the dry run in their place; None without any."""
+        if not self.dry_run:
+            return None
+        rules: Gate = msgspec.convert(msgspec.to_builtins(self) | {"dry_run": {}} | self.dry_run, Gate)
+        return rules
+
+
+DECIDING = frozenset({"alpha", "slots", "margin", "min_gain", "min_matured", "max_matured", "max_age", "season",
+                      "min_coverage", "guardrails", "approval", "cool_down"})  # fmt: skip
+"""Rules that a dry run may change: the others make other evidence, which only `tiltyard what-if` can weigh anew."""
+
 
 class Schedules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """When the flows run. `learn` is long-lived: its schedule only restarts it."""
@@ -273,6 +289,11 @@ def parse(text: str) -> Config:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"not valid TOML: {error}") from None
+    return read(raw)
+
+
+def read(raw: dict[str, Any]) -> Config:
+    """The configuration in the tables of a TOML file. Raises ConfigError."""
     _refuse_unknown(raw, Config, "")
     tables = raw.get("models")
     if not isinstance(tables, dict) or not tables:
@@ -287,8 +308,25 @@ def _model(name: str, table: object) -> Model:
     for key, one in learners.items() if isinstance(learners, dict) else ():
         _convert(one, Learner, f"models.{name}.learners.{key}")  # by itself: msgspec tells no dictionary's key
     model: Model = _convert(table, Model, f"models.{name}")
-    _refuse_contradictions(name, model)
+    _refuse_contradictions(f"models.{name}", model)
+    if model.gate.dry_run:
+        _refuse_contradictions(f"models.{name}", msgspec.structs.replace(model, gate=_tried(name, model.gate)))
     return model
+
+
+def _tried(name: str, gate: Gate) -> Gate:
+    """The rules of a dry run. Raises ConfigError."""
+    at = f"models.{name}.gate.dry_run"
+    _refuse_unknown(gate.dry_run, Gate, at)
+    if other := sorted(gate.dry_run.keys() - DECIDING):
+        raise ConfigError(f"{at}.{other[0]}: makes other evidence, which only `tiltyard what-if` weighs anew")
+    more = gate.dry_run.get("guardrails", {})
+    _convert(gate.dry_run, Gate, at)
+    if isinstance(more, dict) and more.keys() - gate.guardrails.keys():
+        raise ConfigError(f"{at}.guardrails: only their tolerances can be tried; add the loss to gate.guardrails too")
+    rules = gate.tried
+    assert rules is not None
+    return rules
 
 
 def _convert(raw: object, kind: Any, at: str) -> Any:
@@ -333,8 +371,8 @@ def _nearest(name: str, known: Any) -> str:
     return f'; did you mean "{close[0]}"?' if close else f"; known are {', '.join(sorted(known))}"
 
 
-def _refuse_contradictions(name: str, model: Model) -> None:
-    gate, at = model.gate, f"models.{name}"
+def _refuse_contradictions(at: str, model: Model) -> None:
+    gate = model.gate
     for key in ("max_age", "maturity", "shadow_timeout", "max_latency"):
         seconds(getattr(gate, key))
     if seconds(model.label_horizon) <= seconds(gate.maturity):
