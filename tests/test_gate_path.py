@@ -8,6 +8,8 @@ import redis
 
 from tests.gate_path import History, disagreeing, played
 
+pytestmark = pytest.mark.timeout(5_400)
+
 SOON = 'maturity = "10m"'  # 600 questions, in compressed time
 
 
