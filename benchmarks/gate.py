@@ -9,12 +9,15 @@ from collections.abc import Callable
 import numpy as np
 
 from benchmarks._head import head
+from contracts.releases import Board
 from registry.evidence import Evidence
 from registry.gate import Rules, decide
 from registry.losses import loss_named
+from registry.matured import Matured
 from registry.rollback import Detector
+from registry.tenure import Record
 
-ROUNDS, EVENTS = 7, 20_000
+ROUNDS, EVENTS, BATCH = 7, 20_000, 2_000
 NOW = 1_763_800_000.0
 
 
@@ -55,6 +58,14 @@ def repeated(call: Callable[[], object], times: int) -> Callable[[], None]:
     return run
 
 
+def compared(loss: str, history: list[Matured]) -> None:
+    """One challenger's losses, evidence, coverage and curves, in batches as the learn loop takes them."""
+    record = Record(Rules(), loss)
+    record.begin(Board(1, (2,)), -1)
+    for begin in range(0, len(history), BATCH):
+        record.add(history[begin : begin + BATCH])
+
+
 def rows() -> list[tuple[str, float]]:
     rng = np.random.default_rng(0)
     zero_one = rng.choice([-1.0, 0.0, 1.0], EVENTS, p=[0.03, 0.94, 0.03])
@@ -65,17 +76,20 @@ def rows() -> list[tuple[str, float]]:
     full.add_many(real)
     counted.add_many(zero_one)
     detector.add_many(zero_one)
-    asked = [(tuple(a), tuple(b), int(label)) for a, b, label in zip(*scores.tolist(), labels, strict=True)]
-    mistake, brier = loss_named("zero_one"), loss_named("brier")
+    brier = loss_named("brier")
+    history = [
+        Matured(n, 1, tuple(mine), {2: (0, tuple(other))}, float(label))
+        for n, (mine, other, label) in enumerate(zip(*scores.tolist(), labels, strict=True))
+    ]
     looks = 500
     return [
         ("plain running mean, one event", best_us(each(RunningMean().add, real.tolist()), EVENTS)),
-        ("0/1 difference from scores, one event", best_us(lambda: [mistake.difference(*a) for a in asked], EVENTS)),
-        ("Brier difference from scores, one event", best_us(lambda: [brier.difference(*a) for a in asked], EVENTS)),
         (
-            "Brier difference, batch, per event",
-            best_us(lambda: brier.differences(scores[0], scores[1], labels), EVENTS),
+            "Brier loss of two versions, batch, per event",
+            best_us(lambda: [brier.of(s, labels) for s in scores], EVENTS),
         ),
+        ("whole comparison from events, 0/1, per event", best_us(lambda: compared("zero_one", history), EVENTS)),
+        ("whole comparison from events, Brier, per event", best_us(lambda: compared("brier", history), EVENTS)),
         ("evidence, one 0/1 event (6 % disagree)", best_us(each(Evidence().add, zero_one.tolist()), EVENTS)),
         ("evidence, one real-valued event", best_us(each(Evidence().add, real.tolist()), EVENTS)),
         ("evidence, batch 0/1, per event", best_us(lambda: Evidence().add_many(zero_one), EVENTS)),
@@ -97,7 +111,7 @@ def main() -> None:
     print("The gate's costs: microseconds, and bytes of state\n")
     print(f"{head()}, numpy {np.__version__}\n")
     for name, figure in rows():
-        print(f"{name:<44}{figure:>10.3f}" if isinstance(figure, float) else f"{name:<44}{figure:>10}")
+        print(f"{name:<48}{figure:>10.3f}" if isinstance(figure, float) else f"{name:<48}{figure:>10}")
 
 
 if __name__ == "__main__":
