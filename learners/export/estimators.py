@@ -11,8 +11,7 @@ from river.compose import Pipeline
 from learners import zoo
 from learners.export import adaptive, anomalies, bayes, ensembles, leaves, reductions, trees
 from learners.export.frame import Frame, NotExportable
-from learners.export.graph import Graph
-from learners.export.linear import coefficients, linear
+from learners.export.linear import coefficients, linear, sigmoids
 from learners.export.refused import REFUSED
 from learners.export.transformers import transform
 from learners.online import class_keys, class_scores
@@ -64,26 +63,9 @@ def _logistic(model: Any, frame: Frame, alone: bool) -> str:
     _expect(model, frame, "binary")
     positive, bias = coefficients(model)
     if not alone:
-        return _sigmoids(frame.graph, linear(type(model).__name__, frame, [positive], [bias]))
+        return sigmoids(frame.graph, linear(type(model).__name__, frame, [positive], [bias]))
     negative = {key: -value for key, value in positive.items()}
     return frame.graph.add("Sigmoid", linear(type(model).__name__, frame, [negative, positive], [-bias, bias]))
-
-
-def _sigmoids(graph: Graph, sums: str) -> str:
-    """double[n, 2]: River's sigmoid, which is 0 below -30, of double[n, 1].
-
-    An ensemble may divide one by another: nothing by nothing gives other shares than little by less, and the operator
-    Sigmoid rounds what is little to multiples of 1e-16.
-    """
-    power = graph.add("Exp", graph.add("Neg", sums))
-    inside = graph.add("Div", graph.constant(1.0), graph.add("Add", graph.constant(1.0), power))
-    below, above = (
-        graph.add("Less", sums, graph.constant(-30.0)),
-        graph.add("Greater", sums, graph.constant(30.0)),
-    )
-    capped = graph.add("Where", above, graph.constant(1.0), inside)
-    true = graph.add("Where", below, graph.constant(0.0), capped)
-    return graph.add("Concat", graph.add("Sub", graph.constant(1.0), true), true, axis=1)
 
 
 def _softmax(model: Any, frame: Frame, alone: bool) -> str:

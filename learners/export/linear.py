@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from learners.export.frame import Frame, NotExportable
+from learners.export.graph import Graph
 
 Weights = Mapping[Hashable, float]
 Source = tuple[str, str]
@@ -36,6 +37,20 @@ def coefficients(model: Any) -> tuple[dict[Hashable, float], float]:
     if not math.isfinite(model.intercept):
         raise NotExportable(type(model).__name__, "its intercept is not finite")
     return dict(model.weights), float(model.intercept)
+
+
+def sigmoids(graph: Graph, sums: str) -> str:
+    """double[n, 2]: what is left of River's sigmoid, and that itself, of double[n, 1]; it is 0 below -30.
+
+    An ensemble may divide one by another: nothing by nothing gives other shares than little by less, and the operator
+    Sigmoid rounds what is little to multiples of 1e-16.
+    """
+    one, power = graph.constant(1.0), graph.add("Exp", graph.add("Neg", sums))
+    inside = graph.add("Div", one, graph.add("Add", one, power))
+    capped = graph.add("Where", graph.add("Greater", sums, graph.constant(30.0)), one, inside)
+    below = graph.add("Less", sums, graph.constant(-30.0))
+    sigmoid = graph.add("Where", below, graph.constant(0.0), capped)
+    return graph.add("Concat", graph.add("Sub", one, sigmoid), sigmoid, axis=1)
 
 
 def _number_terms(frame: Frame, columns: Sequence[Weights]) -> list[str]:
