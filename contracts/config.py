@@ -121,6 +121,11 @@ class Gate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     correction_lag: Duration | None = None
     """How long labels go on being corrected. Before a promotion the share of labels that is, taken of the wins that are
     younger than this, counts as lost. Default: corrections move evidence when they come."""
+    approval: Literal["automatic", "person"] = "automatic"
+    """Whether a challenger that has won takes over at once, or asks a person first. A rollback never asks."""
+    cool_down: Duration = "0s"
+    """No promotion by the gate for so long after any change of champion; a rollback never waits. The evidence of a new
+    tenure starts from nothing anyway, so that this is for whoever else needs time to see what a change does."""
     hand_moves: Literal["follow", "reverse"] = "follow"
     """When somebody moves the champion alias in MLflow: let that version answer, if it can, or move the alias back."""
     bootstrap_labels: Count = 200

@@ -15,6 +15,7 @@ os.environ.setdefault("DO_NOT_TRACK", "1")
 from prefect import serve
 
 from flows import deployments
+from flows.approve import approve
 from flows.learn import learn
 from flows.place import read_configuration
 from flows.promote import promote
@@ -32,9 +33,9 @@ def main() -> None:
         catalogue.check(model)
     dead = asyncio.run(deployments.bury_the_dead())
     log.info("serving flows models=%s left_behind=%d", ",".join(config.models), dead)
-    places = 4 * len(config.models) + 4  # one for every flow of every model; runs being cancelled hold one for a moment
+    places = 5 * len(config.models) + 4  # one for every flow of every model; runs being cancelled hold one for a moment
     serve(
-        *deployments.of(config, [learn, retrain, watch, promote]),
+        *deployments.of(config, [learn, retrain, watch, promote, approve]),
         pause_on_shutdown=False,  # what is due while nobody serves runs late, instead of never
         print_starting_message=False,
         limit=places,

@@ -44,7 +44,7 @@ def _deployment(flow: Flow[Any, Any], name: str, model: Model) -> RunnerDeployme
         description=flow.description,
         concurrency_limit=_ONE,
         entrypoint_type=EntrypointType.MODULE_PATH,  # a file path would put flows/ first on sys.path
-        **schedule(getattr(model.schedules, flow.name), at_once=flow.name == "learn"),
+        **schedule(getattr(model.schedules, flow.name, "off"), at_once=flow.name == "learn"),
     )  # type: ignore[return-value]  # called outside an event loop it returns the deployment itself
 
 

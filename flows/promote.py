@@ -10,9 +10,10 @@ from prefect.artifacts import create_markdown_artifact
 
 from contracts import events
 from contracts.events import Decision
-from contracts.facts import ServingFacts
 from contracts.lease import LeaseTaken, held
 from contracts.releases import Board
+from flows.approval import allowed_by, sentence
+from flows.handover import hand_over
 from flows.place import Place, place_named
 from flows.verdicts import CAUSE, enter_changes, standing
 from registry import history, policy
@@ -24,7 +25,6 @@ log = logging.getLogger(__name__)
 
 PROBATION_MATURED = 20_000
 PROBATION_S = 7 * 86_400.0
-SERVED_WITHIN_S = 15.0
 
 
 @flow(name="promote", flow_run_name="promote {model}")
@@ -52,29 +52,19 @@ def decide_roles(place: Place, now: float) -> list[str]:
     lines = place.roles.ledger.read()
     verdicts = standing(place, board, lines, now)
     enter_changes(place, lines, verdicts)
+    lines = place.roles.ledger.read()
     winners = [version for version, verdict in verdicts.items() if verdict.decision == "promote"]
     done: list[str] = []
     for version in sorted(winners, key=lambda version: verdicts[version].lower, reverse=True):
+        cause = allowed_by(place, board, lines, version, verdicts[version])
+        if cause is None:
+            done.append(sentence(place.name, version, verdicts[version]))
+            continue
         try:
-            return [*done, _hand_over(place, board, version, verdicts[version])]
+            return [*done, hand_over(place, board, version, verdicts[version], cause)]
         except (Stale, Barred, UnknownVersion) as error:
             done.append(_refuse(place, lines, version, error))
     return [*done, *_end_probation(place, board, verdicts, now), *_retire(place, board, verdicts)]
-
-
-def _hand_over(place: Place, board: Board, version: int, verdict: Verdict) -> str:
-    """Promotes, or rolls back where the winner is the champion's own predecessor under probation.
-
-    Raises Stale, Barred, UnknownVersion or Unavailable.
-    """
-    assert board.champion is not None
-    numbers = msgspec.to_builtins(verdict) | {"over": board.champion}
-    if version == board.previous:
-        place.roles.roll_back(board.champion, verdict.reason, to=version, cause=CAUSE, numbers=numbers)
-    else:
-        place.roles.promote(version, verdict.reason, over=board.champion, cause=CAUSE, numbers=numbers)
-    log.info("champion model=%s version=%d over=%d reason=%s", place.name, version, board.champion, verdict.reason)
-    return f"Version {version} answers instead of {board.champion}: {verdict.reason} {_served(place, version)}"
 
 
 def _refuse(place: Place, lines: Sequence[Decision], version: int, error: Exception) -> str:
@@ -83,21 +73,6 @@ def _refuse(place: Place, lines: Sequence[Decision], version: int, error: Except
     key = f"refused:{history.tenure_began(lines)}:{version}"
     place.roles.ledger.append("refused", version, reason, cause=CAUSE, key=key)
     return reason
-
-
-def _served(place: Place, version: int) -> str:
-    """Waits until a serving process says that it answers with a version."""
-    began = time.monotonic()
-    while time.monotonic() - began < SERVED_WITHIN_S:
-        facts = [
-            msgspec.json.decode(fact, type=ServingFacts)
-            for name, fact in place.streams.facts().items()
-            if name.startswith("serving:")
-        ]
-        if any(fact.version == version for fact in facts):
-            return f"Serving confirmed it after {time.monotonic() - began:.1f} s."
-        time.sleep(0.1)
-    return f"No serving process has confirmed it within {SERVED_WITHIN_S:g} s."
 
 
 def _end_probation(place: Place, board: Board, verdicts: Mapping[int, Verdict], now: float) -> list[str]:

@@ -1,10 +1,11 @@
 """Where each challenger of this tenure stands, and what the ledger is told when that changes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
 from contracts import events
+from contracts.config import Gate, seconds
 from contracts.events import Decision
 from contracts.facts import ComparisonFacts, LearnFacts
 from contracts.releases import Board
@@ -53,7 +54,20 @@ def _held_back(
     """Whatever forbids to promote a challenger that has won, each as a reason; nothing forbids a rollback."""
     if comparison.challenger == board.previous:
         return []
-    return []
+    return [*_cooling_down(place.model.gate, lines, now), *_declined(lines, comparison.challenger)]
+
+
+def _cooling_down(gate: Gate, lines: Sequence[Decision], now: float) -> Iterable[str]:
+    crowned = history.crowned(lines)
+    if crowned is not None and now - crowned.at < seconds(gate.cool_down):
+        yield f"the champion has answered for {now - crowned.at:,.0f} s, and gate.cool_down is {gate.cool_down}"
+
+
+def _declined(lines: Sequence[Decision], version: int) -> Iterable[str]:
+    """A person's refusal holds as long as the champion answers against whom it was asked."""
+    declined = history.declined(lines, version)
+    if declined is not None:
+        yield f"{declined.cause} refused it: {declined.numbers['said'].rstrip('.')}"
 
 
 def _comparisons(facts: LearnFacts, board: Board) -> list[ComparisonFacts]:

@@ -55,6 +55,33 @@ def verdicts(lines: Sequence[Decision]) -> dict[int, Decision]:
     return {line.version: line for line in tenure if line.kind == "verdict" and line.version is not None}
 
 
+def asked(lines: Sequence[Decision], version: int) -> Decision | None:
+    """What a version has last asked a person in this tenure."""
+    return _newest(lines, version, "asked")
+
+
+def answer(lines: Sequence[Decision], version: int) -> Decision | None:
+    """What a person has answered to the verdict that stands; None where nobody has, or it is another verdict by now."""
+    verdict, request = verdicts(lines).get(version), asked(lines, version)
+    found = _newest(lines, version, "approved", "declined")
+    if verdict is None or request is None or found is None:
+        return None
+    return found if verdict.seq < request.seq == found.numbers["asked"] else None
+
+
+def declined(lines: Sequence[Decision], version: int) -> Decision | None:
+    """A person's refusal of a version in this tenure."""
+    return _newest(lines, version, "declined")
+
+
+def requests(lines: Sequence[Decision]) -> list[Decision]:
+    """What still asks for a person's answer: winners of this tenure whose verdict stands."""
+    known = verdicts(lines)
+    won = [version for version, line in known.items() if line.numbers["decision"] == "promote"]
+    found = [asked(lines, version) for version in won if answer(lines, version) is None]
+    return [line for line in found if line is not None and line.seq > known[line.version or 0].seq]
+
+
 def slots_used(lines: Sequence[Decision]) -> int:
     """Challengers that were there when the tenure began, and those enrolled since: all share its alpha."""
     tenure = lines[tenure_began(lines) :]
@@ -94,6 +121,11 @@ def without(board: Board, version: int) -> Board:
     others = tuple(other for other in board.challengers if other != version)
     previous = None if board.previous == version else board.previous
     return msgspec.structs.replace(board, challengers=others, previous=previous)
+
+
+def _newest(lines: Sequence[Decision], version: int, *kinds: str) -> Decision | None:
+    tenure = lines[tenure_began(lines) :]
+    return next((line for line in reversed(tenure) if line.version == version and line.kind in kinds), None)
 
 
 def _moves(line: Decision) -> bool:

@@ -262,6 +262,33 @@ def propose(version: int, **options: Any) -> None:
 
 
 @main.command()
+@click.argument("version", type=click.IntRange(min=1))
+@click.option("--reason", default="", help="Stands in the ledger, with your name.")
+@_model_option
+@_state_option
+def approve(version: int, reason: str, model: str | None, state: Path | None) -> None:
+    """Let a version answer that has won and asks for it, where gate.approval is "person".
+
+    Only while it still has won; `tiltyard status` shows what asks.
+    """
+    from tiltyard import approvals
+
+    click.echo(approvals.approve(state, model, version, reason))
+
+
+@main.command()
+@click.argument("version", type=click.IntRange(min=1))
+@click.option("--reason", required=True, help="Stands in the ledger, with your name.")
+@_model_option
+@_state_option
+def refuse(version: int, reason: str, model: str | None, state: Path | None) -> None:
+    """Keep a version that has won and asks for it from answering, as long as this champion does."""
+    from tiltyard import approvals
+
+    click.echo(approvals.refuse(state, model, version, reason))
+
+
+@main.command()
 @click.option("--reason", required=True, help="Stands in the ledger, with your name.")
 @click.option("--to", type=click.IntRange(min=1), metavar="VERSION", help="[the champion before]")
 @_model_option

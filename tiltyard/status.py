@@ -14,13 +14,15 @@ from rich.console import Console
 from contracts import config, streams
 from contracts.config import Model
 from contracts.facts import DriftFacts, LearnFacts, ServingFacts, ShadowFacts
+from contracts.log import Log
 from contracts.releases import PRIOR_VERSION, Releases
 from contracts.settings import Settings
 from contracts.streams import Streams
+from registry.ledger import Ledger
 from serving import page_learners, page_words
 from serving.page_facts import Release, Seen
 from serving.page_learners import Standing
-from tiltyard import instance
+from tiltyard import approvals, instance
 from tiltyard.report import table
 
 _STALE_S = 10.0
@@ -41,7 +43,7 @@ def show(state: Path | None, as_json: bool) -> None:
     console.print(f"page {chosen.serving_url}/", highlight=False)
     for name, model in found["models"].items():
         console.print(f"\n[bold]{name}[/bold]: {_who_answers(model)}", highlight=False)
-        for warning in model["warnings"]:
+        for warning in [*model["requests"], *model["warnings"]]:
             console.print(f"! {warning}", style="bold yellow", markup=False, highlight=False)
         for note in model["notes"]:
             console.print(note, markup=False, highlight=False)
@@ -56,10 +58,10 @@ def collect(chosen: Settings) -> dict[str, Any]:
     """Everything of `status --json`: `models.NAME` with champion, challengers, learners, streams, labels, processes."""
     models = config.load(chosen.config).models
     with streams.connect(chosen.redis_url) as client:
-        return {"at": time.time(), "models": {name: _model(client, name, models[name]) for name in models}}
+        return {"at": time.time(), "models": {name: _model(chosen, client, name, models[name]) for name in models}}
 
 
-def _model(client: redis.Redis, name: str, model: Model) -> dict[str, Any]:
+def _model(chosen: Settings, client: redis.Redis, name: str, model: Model) -> dict[str, Any]:
     kept, releases, now = Streams(client, name), Releases(client, name), time.time()
     learn, board = kept.fact("learn", LearnFacts), releases.board()
     seen = Seen(
@@ -75,7 +77,11 @@ def _model(client: redis.Redis, name: str, model: Model) -> dict[str, Any]:
         "challengers": list(board.challengers),
         "previous": board.previous,
         "learners": {} if learn is None else {n: _learner(n, seen, standing[n]) for n in learn.learners},
-        "warnings": list(page_learners.warnings(name, model, seen, now)),
+        "requests": _requests(chosen, kept, name, model),
+        "warnings": [
+            *page_learners.warnings(name, model, seen, now),
+            *(line.reason for line in seen.decisions if line.kind == "deleted" and line.version in board.versions),
+        ],
         "notes": [
             *page_learners.notes(name, seen, now),
             *(f"{one.name}: {one.rebuilding}." for one in standing.values() if one.rebuilding),
@@ -85,6 +91,13 @@ def _model(client: redis.Redis, name: str, model: Model) -> dict[str, Any]:
         "processes": _processes(kept, learn),
         "drift": msgspec.to_builtins(kept.fact("watch", DriftFacts)),
     }
+
+
+def _requests(chosen: Settings, kept: Streams, name: str, model: Model) -> list[str]:
+    """What waits for a person; from the ledger itself, which also knows what is older than the page shows."""
+    if model.gate.approval == "automatic":
+        return []
+    return approvals.open_requests(name, Ledger(Log(chosen.log_folder, name, model.schema), kept).read())
 
 
 def _release(releases: Releases, version: int) -> Release | None:

@@ -24,6 +24,6 @@ def scene(
 ) -> Scene:
     """MLflow on SQLite keeps artifacts below the current folder; nobody serves, so nobody is waited for."""
     monkeypatch.chdir(mlflow_folder)
-    monkeypatch.setattr("flows.promote.SERVED_WITHIN_S", 0.0)
+    monkeypatch.setattr("flows.handover.SERVED_WITHIN_S", 0.0)
     name = "m" + "".join(c for c in request.node.nodeid.lower() if c.isalnum())[-50:]
     return Scene(place_of(name, tmp_path, mlflow_folder, client)).open()

@@ -24,7 +24,7 @@ from tiltyard.instance import Instance
 
 COMMANDS = (
     "up", "demo", "replay", "init", "status", "models", "ask-labels", "history", "live-at", "verify-ledger",
-    "propose", "promote", "rollback", "freeze", "unfreeze",
+    "propose", "promote", "approve", "refuse", "rollback", "freeze", "unfreeze",
     "accept", "pardon", "erase", "check-learner", "doctor", "schema",
 )  # fmt: skip
 

@@ -1,0 +1,23 @@
+"""A person's answer to a request of the gate, given on Prefect's own page."""
+
+from prefect import flow
+
+from flows import approval
+from flows.place import place_named
+
+
+@flow(name="approve", flow_run_name="approve {model} version {version}")
+def approve(model: str, version: int, person: str, reason: str, refuse: bool = False) -> str:
+    """Let a version answer that has won and asks for approval, or refuse it.
+
+    Args:
+        model: name of a table [models.NAME] in tiltyard.toml.
+        version: the one that asks; the run of promote that asked names it.
+        person: your name, for the ledger: Prefect does not tell it.
+        reason: why; stands in the ledger.
+        refuse: refuse it instead, as long as the present champion answers.
+
+    The run fails, saying why, where the version does not ask or has not won any more.
+    """
+    answer = approval.refuse if refuse else approval.approve
+    return answer(place_named(model), version, f"{person} (Prefect)", reason)
