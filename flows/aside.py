@@ -37,22 +37,22 @@ class Aside(Generic[Result]):
             _work_and_exit(work, inlet, parent)
         os.close(inlet)
         os.set_blocking(self._out, False)
-        self._is_over = False
+        self._has_told = self._is_gone = False
 
     def done(self) -> bool:
-        """Whether `result` would not wait."""
-        while not self._is_over and select.select([self._out], [], [], 0)[0]:
-            piece = os.read(self._out, 1 << 20)
-            self._bytes += piece
-            self._is_over = not piece
-        return self._is_over
+        """Whether `result` would not wait: the child has told all, and is gone. To free gigabytes takes it a second."""
+        self._listen()
+        if self._has_told:
+            self._reap(os.WNOHANG)
+        return self._is_gone
 
     def result(self) -> Result:
         """What the work gave; waits for it, and is called once. Raises what it raised, or AsideFailed."""
-        while not self.done():
+        while not self._has_told:
             select.select([self._out], [], [])
+            self._listen()
+        self._reap()
         os.close(self._out)
-        os.waitpid(self.pid, 0)
         if not self._bytes:
             raise AsideFailed(f"the process {self.pid} ended without an answer: it was killed, or ran out of memory")
         result: Any = pickle.loads(self._bytes)  # our own child's
@@ -61,9 +61,20 @@ class Aside(Generic[Result]):
         return result  # type: ignore[no-any-return]
 
     def kill(self) -> None:
-        os.kill(self.pid, signal.SIGKILL)
+        if not self._is_gone:
+            os.kill(self.pid, signal.SIGKILL)
+        self._reap()
         os.close(self._out)
-        os.waitpid(self.pid, 0)
+
+    def _listen(self) -> None:
+        while not self._has_told and select.select([self._out], [], [], 0)[0]:
+            piece = os.read(self._out, 1 << 20)
+            self._bytes += piece
+            self._has_told = not piece
+
+    def _reap(self, how: int = 0) -> None:
+        if not self._is_gone:
+            self._is_gone = os.waitpid(self.pid, how)[0] != 0
 
 
 class Inline(Generic[Result]):

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import redis
 
@@ -23,6 +24,7 @@ from flows.trainer import Trainer
 from learners.catalogue import build_online
 from learners.safeguards import Spread
 from tests.flows.world import CONFIG, Learning, fill, place_in, question
+from tests.serving.harness import until
 
 VERSION = 7
 BROKEN = '''
@@ -310,6 +312,30 @@ def test_what_is_done_beside_learning_dies_with_it_and_says_so() -> None:
     os.kill(sleeping.pid, signal.SIGKILL)
     with pytest.raises(AsideFailed, match="was killed"):
         sleeping.result()
+
+
+def test_a_child_that_is_slow_to_end_is_not_waited_for() -> None:
+    """It frees the memory of a large learner, which takes longer than a label may wait."""
+
+    def work() -> int:
+        real = os._exit
+
+        def lingers(status: int) -> None:
+            time.sleep(0.5)
+            real(status)
+
+        os._exit = lingers  # type: ignore[assignment]
+        return 42
+
+    lingering, killed, asked = Aside(work), Aside(work), 0
+    while not lingering.done():
+        asked += 1
+        time.sleep(0.01)
+    assert asked > 5
+    assert not psutil.pid_exists(lingering.pid)
+    assert lingering.result() == 42
+    until(killed.done)
+    killed.kill()
 
 
 def test_two_whole_runs_of_the_same_history_end_in_the_same_place(place: Place) -> None:
