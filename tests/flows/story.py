@@ -1,4 +1,4 @@
-"""A scene's real history: questions, shadow scores, late and corrected labels, the learn loop, and looks of the gate.
+"""A real history: questions, shadow scores, late and corrected labels, the learn loop, and looks of the gate.
 
 It plays in the near future, so that the loop goes by the entries' own time and not by the clock.
 """
@@ -16,7 +16,21 @@ from flows.promote import decide_roles
 from tests.flows.gate_scene import Scene
 
 STEP_MS = 100
+SOON = 'maturity = "10s"\n'
 CLASSES = ("no", "yes")
+
+
+def played(scene: Scene) -> "Story":
+    """A better challenger is promoted, a worse one retired; then the new champion fails, and is rolled back."""
+    story = Story(scene)
+    for _ in range(6):
+        story.ask(200, {1: 0.7, 2: 0.85, 3: 0.55})
+        story.look()
+    for _ in range(5):
+        story.ask(200, {1: 0.85, 2: 0.6, 3: 0.5})
+        story.look()
+    story.end()
+    return story
 
 
 @dataclass

@@ -1,0 +1,94 @@
+"""A real history, and the gate's decisions in it: reached again from the log, and recomputed without our code."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import deltalake
+import pyarrow as pa
+import pytest
+
+from contracts import streams
+from contracts.events import Decision
+from registry.reproduce import can_be, reproduce
+from tests.flows.gate_scene import Scene, place_of
+from tests.flows.story import SOON, Story, played
+
+RECOMPUTE = Path(__file__).parent / "recompute.py"
+RULES = {
+    "mistakes": "",
+    "probabilities": 'loss = "brier"\nguardrails = {log = 0.1}\n',
+    "costs": 'loss = "cost"\ncosts = [[0, 1], [3, 0]]\ncorrection_lag = "30s"\nmin_coverage = 0\n'
+    'unit = "entity"\nunit_window = "60s"\nsegments = ["kind"]\n',
+    "ranks": 'loss = "auc"\n',
+}
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of MLflow: migrating a fresh one takes seconds."""
+    return tmp_path_factory.mktemp("mlflow")
+
+
+@pytest.fixture(scope="module", params=RULES)
+def story(
+    request: pytest.FixtureRequest, valkey_port: int, store: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Story]:
+    """MLflow on SQLite keeps artifacts below the current folder; nobody serves, so nobody is waited for."""
+    folder = tmp_path_factory.mktemp(request.param)
+    with pytest.MonkeyPatch.context() as patch, streams.connect(f"redis://127.0.0.1:{valkey_port}/0") as client:
+        client.flushall()
+        patch.chdir(store)
+        patch.setattr("flows.handover.SERVED_WITHIN_S", 0.0)
+        scene = Scene(place_of(f"told-{request.param}", folder, store, client)).open()
+        yield played(scene.ruled(SOON + RULES[request.param]))
+
+
+def decided(story: Story) -> list[Decision]:
+    return [line for line in story.scene.lines() if line.cause == "gate" and line.kind != "policy"]
+
+
+def test_the_log_gives_every_decision_of_the_ledger_again(story: Story) -> None:
+    """Decision, sentence, counts, evidence and bounds: all of them equal, to the last bit."""
+    place, lines = story.scene.place, decided(story)
+    assert {"verdict", "promoted", "rolled_back", "retired"} <= {line.kind for line in lines}
+    found = list(reproduce(place.log.folder, place.model, place.roles.ledger.read()))
+    assert [one.line for one in found] == [line for line in lines if can_be(line)]
+    for one in found:
+        assert one.differs == {}, one.doubts
+
+
+def recomputed(folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-P", str(RECOMPUTE), str(folder), "no,yes"], capture_output=True, text=True, check=False
+    )
+
+
+def test_a_script_of_its_own_finds_the_same_figures(story: Story) -> None:
+    """It imports nothing of ours, and agrees to nine digits."""
+    if story.scene.place.model.loss == "auc":
+        pytest.skip("it knows no rankings")
+    done = recomputed(story.scene.place.log.folder)
+    n = sum(map(can_be, decided(story)))
+    assert (done.stdout, done.returncode) == (f"{n} of {n} decisions have the figures that the log gives\n", 0), done
+
+
+@pytest.mark.parametrize("story", ["mistakes"], indirect=True)
+@pytest.mark.parametrize(("name", "by"), [("wins", 1), ("upper", -1e-6)])
+def test_the_script_finds_a_number_that_was_changed(story: Story, tmp_path: Path, name: str, by: float) -> None:
+    """By one win, or in the sixth digit; the line, the old and the right figure are told."""
+    folder = tmp_path / "log"
+    shutil.copytree(story.scene.place.log.folder, folder)
+    rows = deltalake.DeltaTable(str(folder / "ledger")).to_pyarrow_table().sort_by("offset").to_pylist()
+    row = next(row for row in rows if json.loads(row["line"])["kind"] == "promoted")
+    line = json.loads(row["line"])
+    line["numbers"][name] += by
+    row["line"] = json.dumps(line)
+    deltalake.write_deltalake(str(folder / "ledger"), pa.Table.from_pylist(rows), mode="overwrite")
+    done = recomputed(folder)
+    assert done.returncode == 1, done
+    assert f"line {line['seq']}: promoted version 2: {name} is" in done.stdout
+    assert f"not {line['numbers'][name]}" in done.stdout
