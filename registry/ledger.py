@@ -20,7 +20,7 @@ from contracts import lease, tables
 from contracts.events import Decision
 from contracts.log import Log
 from contracts.streams import Streams
-from registry import history
+from registry import history, seal
 
 log = logging.getLogger(__name__)
 
@@ -92,6 +92,7 @@ class Ledger:
                 lines.append(found)
                 log.info("decided model=%s seq=%d kind=%s version=%s", self.model, found.seq, kind, version)
                 self.table.compact("ledger")
+                seal.seal(self.table.folder)
             self._mirror(lines)
         return found
 
@@ -117,6 +118,9 @@ class Ledger:
         found = _trusted(rows)
         if found.broken is None and end >= len(rows):
             return msgspec.structs.replace(found, broken=len(rows), why=f"the table had lines up to {end}")
+        if found.broken is None and (changed := seal.first_changed(self.table.folder)) is not None:
+            seq, name = changed
+            return Checked(found.lines[:seq], seq, f"{name} is not as it was written, though every line reads the same")
         return found if found.broken is not None else self._compared(found)
 
     def _check_singly(self, error: Exception) -> Checked:
