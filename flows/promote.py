@@ -17,14 +17,11 @@ from flows.handover import hand_over
 from flows.place import Place, place_named
 from flows.verdicts import CAUSE, enter_changes, standing
 from registry import history, policy
-from registry.gate import Verdict
+from registry.gate import PROBATION_MATURED, PROBATION_S, Verdict
 from registry.promotion import Barred, Stale
 from registry.versions import UnknownVersion
 
 log = logging.getLogger(__name__)
-
-PROBATION_MATURED = 20_000
-PROBATION_S = 7 * 86_400.0
 
 
 @flow(name="promote", flow_run_name="promote {model}")

@@ -15,6 +15,8 @@ __all__ = ["Decision", "Plan", "Rules", "Verdict", "counts_in_words", "decide", 
 Decision = Literal["collecting", "continue", "ready", "promote", "retire", "give_up", "inconclusive"]
 
 SHOWN = 0.05  # alpha for "worse" and "not better by min_gain": dropping a challenger cannot raise false promotions
+PROBATION_MATURED = 20_000  # pairs, or seconds, for which the former champion shadows the new one
+PROBATION_S = 7 * 86_400.0
 CYCLE_SLACK = 0.01  # share of a season by which a look may miss its end; looks come on a schedule
 
 

@@ -8,12 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import deltalake
+import msgspec
 import pyarrow as pa
 import pytest
 
 from contracts import streams
 from contracts.events import Decision
 from registry.reproduce import can_be, reproduce
+from registry.retelling import Retelling, Turn
 from tests.flows.gate_scene import Scene, place_of
 from tests.flows.story import SOON, Story, played
 
@@ -92,3 +94,37 @@ def test_the_script_finds_a_number_that_was_changed(story: Story, tmp_path: Path
     assert done.returncode == 1, done
     assert f"line {line['seq']}: promoted version 2: {name} is" in done.stdout
     assert f"not {line['numbers'][name]}" in done.stdout
+
+
+def retold(story: Story, rules: str, every_s: float = 10.0) -> list[Turn]:
+    """From the first moment on; the ledger's lines at the times that the story gives them."""
+    place = story.scene.ruled(rules).place
+    lines = [msgspec.structs.replace(line, at=line.numbers.get("at", line.at)) for line in place.roles.ledger.read()]
+    telling = Retelling(place.log.folder, place.model, place.model.gate, lines, story.began_s - 60)
+    return list(telling.until(story.now + 60, every_s))
+
+
+@pytest.mark.parametrize("story", ["mistakes"], indirect=True)
+def test_the_rules_that_there_were_lead_to_the_same_champions(story: Story) -> None:
+    """Looking at other moments: the same moves in the same order, at most a few looks apart."""
+    moves = ("promoted", "rolled_back", "retired")
+    turns = [turn for turn in retold(story, SOON) if turn.kind in moves]
+    real = [line for line in decided(story) if line.kind in moves]
+    assert {(turn.kind, turn.version) for turn in turns} == {(line.kind, line.version) for line in real}
+    for turn in turns:
+        (line,) = [line for line in real if (line.kind, line.version) == (turn.kind, turn.version)]
+        assert abs(line.numbers["at"] - turn.at) <= 40
+
+
+@pytest.mark.parametrize("story", ["mistakes"], indirect=True)
+def test_other_rules_lead_elsewhere(story: Story) -> None:
+    """A gate that wants more stays with its champion, to which the others are then compared all the time."""
+    strict = retold(story, SOON + "margin = 0.3\nmin_gain = 0.31\n")
+    assert "promoted" not in {turn.kind for turn in strict}
+    assert {turn.champion for turn in strict} == {1}
+    assert ("retired", 2) in {(turn.kind, turn.version) for turn in strict}
+    hasty = retold(story, SOON + "alpha = 0.5\nslots = 1\n")
+    first = next(turn for turn in hasty if turn.kind == "promoted")
+    (real,) = [line for line in decided(story) if line.kind == "promoted"]
+    assert first.version == 2
+    assert first.at < real.numbers["at"]
