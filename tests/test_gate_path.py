@@ -40,18 +40,24 @@ def test_an_equal_challenger_is_not_promoted(tmp_path: Path, client: redis.Redis
 
 @quick_and(40, 2)
 def test_a_better_challenger_is_promoted_soon(tmp_path: Path, client: redis.Redis, runs: int) -> None:
-    """Two points fewer mistakes with 6 % disagreement: nearly always, at the median within about 1,700 questions."""
+    """Two points fewer mistakes with 6 % disagreement: nearly always, and soon."""
     found = []
     for seed in range(runs):
         rng = np.random.default_rng(1_000 + seed)
         n = 6_000
         wrong = disagreeing(rng, n, 0.04, 0.02)
         history = History(rng.integers(0, 2, n), *wrong, soon(rng, n))
-        found.append(played(tmp_path, client, history, SOON + "\nmax_matured = 50_000").promoted_at)
+        outcome = played(tmp_path, client, history, SOON)
+        champion, challenger = wrong
+        assert (outcome.last.wins, outcome.last.losses) == (
+            (champion > challenger).sum(),
+            (challenger > champion).sum(),
+        )
+        found.append(outcome.promoted_at)
     reached = sorted(n for n in found if n is not None)
     print(f"promoted {len(reached)} of {runs}, at {reached[len(reached) // 2]} at the median, {reached[-1]} at most")
     assert len(reached) >= 0.9 * runs
-    assert reached[len(reached) // 2] <= (1_950 if runs > 10 else 6_000)
+    assert reached[len(reached) // 2] <= (2_500 if runs > 10 else 6_000)  # of many runs 1,700; of forty 1,550 to 2,200
 
 
 @quick_and(20, 1)
