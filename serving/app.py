@@ -50,7 +50,7 @@ def build(config: Config, settings: Settings, address: str) -> FastAPI:
         _add_model(app, state, live)
     _add_strangers(app, state)
     _add_views(app, state)
-    app.include_router(router_for(config, settings, state.redis))
+    app.include_router(router_for(config, settings, state.redis, state.client))
     return app
 
 

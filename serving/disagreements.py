@@ -6,7 +6,7 @@ a thousand. For a value, where no two answers are ever the same, they come by ho
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import msgspec
 
@@ -20,6 +20,7 @@ from contracts.streams import Fields, Streams
 PAGE = 1_000
 EXAMINED = 10_000
 """Questions that are looked through at most for one queue: about a tenth of a second."""
+VALUES_KEPT = 20
 
 _KEPT = re.compile(r"(?:\d+ \S+ \S+|\d+-\d+) (.*)", re.DOTALL)  # as contracts.streams.ADD_FEEDBACK keeps labels
 
@@ -105,15 +106,29 @@ def queue(kept: Streams, model: Model, count: int, now: float) -> Queue:
     return Queue(kept.model, label.class_texts, board.champion, waiting, examined, items)
 
 
-def examples(kept: Streams, model: Model, board: Board, count: int, now: float) -> list[Disagreement]:
-    """The newest disagreements of this tenure with their labels; of values, the farthest apart of the newest page.
+class Lately(NamedTuple):
+    """What the newest questions of this tenure show."""
 
-    Looks through one page of questions. Raises redis.RedisError.
-    """
-    _, page = next(pages(kept, model, board, now), (0, []))
+    examined: int = 0
+    found: tuple[Disagreement, ...] = ()
+    """Newest first, with their labels; of values, those farthest apart first."""
+    matured: int = 0
+    """Offset from which labels still count as evidence."""
+
+    @property
+    def waiting(self) -> int:
+        """Disagreements without a label that would still count."""
+        return sum(one.label is None and one.offset >= self.matured for one in self.found)
+
+
+def lately(kept: Streams, model: Model, now: float) -> Lately:
+    """The disagreements among the newest page of questions. Raises redis.RedisError."""
+    board = Releases(kept.client, kept.model).board()
+    examined, page = next(pages(kept, model, board, now), (0, []))
     if model.label.is_regression:
-        page = sorted(page, key=lambda one: -one.distance)
-    return with_labels(kept, model.label.class_texts, page[:count])
+        page = sorted(page, key=lambda one: -one.distance)[:VALUES_KEPT]
+    found = with_labels(kept, model.label.class_texts, page)
+    return Lately(examined, tuple(found), _matured_through(kept, model, now))
 
 
 def pages(kept: Streams, model: Model, board: Board, now: float) -> Iterator[tuple[int, list[Disagreement]]]:

@@ -5,123 +5,132 @@ import base64
 import hashlib
 import shlex
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from functools import partial
 from importlib.resources import files
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 import jinja2
 import msgspec
+import redis
+import redis.asyncio
 from fastapi import APIRouter, HTTPException
 from fastapi.responses import HTMLResponse
 from markupsafe import Markup
-from redis import RedisError
-from redis.asyncio import Redis
 
-from contracts.config import Config
+from contracts.config import Config, Model
 from contracts.settings import Settings
-from serving import charts, page_facts, page_view, page_words
+from contracts.streams import Streams
+from serving import chart_parts, disagreements, page_facts, page_view, page_words
+from serving.disagreements import Lately
+from serving.latest import Latest
 from serving.page_facts import Seen
 
-READ_TIMEOUT_S = 1.0  # after this a reading has failed
-PATIENCE_S = 0.15  # how long an answer waits for a reading, when it has an older one to show
-FRESH_S = 0.5  # viewers at the same time share one reading
+FRESH_S = 0.5
+EXAMPLES_FRESH_S = 2.0  # a thousand questions are read for them
 DECISIONS_SHOWN = 8
 
+SPANS = {
+    "1h": ("1 hour", 3_600),
+    "24h": ("24 hours", 86_400),
+    "7d": ("7 days", 604_800),
+    "all": ("all time", float("inf")),
+}
 
-@dataclass
-class _Latest:
-    """The last reading of all models, kept so that the page has something to show while Redis is away."""
-
-    seen: dict[str, Seen] = field(default_factory=dict)
-    seen_at: float = 0.0
-    """Epoch seconds; 0 before the first reading."""
-    away: str = ""
-    """Why the last reading failed; empty when it did not."""
-    read_at: float = -FRESH_S
-    """Monotonic seconds at which the last reading ended."""
-    reading: asyncio.Task[None] | None = None
+Readings = Mapping[str, Latest[Lately]]
 
 
-def router_for(config: Config, settings: Settings, redis: Redis) -> APIRouter:
+def router_for(config: Config, settings: Settings, client: redis.asyncio.Redis, reader: redis.Redis) -> APIRouter:
     """`GET /` for all models, `GET /models/{model}/page` for one, and `/fragment` for what refreshes them.
 
-    `redis` speaks bytes and belongs to the caller, who closes it. No route ever fails because Redis is away.
+    Both clients speak bytes and belong to the caller, who closes them. No route ever fails because Redis is away.
     """
-    latest, render = _Latest(), _renderer(config, settings)
-    router = APIRouter(include_in_schema=False)
+    latest = Latest(partial(page_facts.read, client, list(config.models)), dict[str, Seen](), FRESH_S)
+    lately = {name: _lately_of(reader, name, model) for name, model in config.models.items()}
+    render, router = _renderer(config, settings), APIRouter(include_in_schema=False)
 
-    async def answer(template: str, model: str | None) -> HTMLResponse:
+    async def answer(template: str, model: str | None, span: str) -> HTMLResponse:
         if model is not None and model not in config.models:
             raise HTTPException(404, f'there is no model "{model}"')
-        await _refresh(latest, redis, list(config.models))
+        await latest.refresh()
+        # What is told of one model alone is told at length.
+        alone = model or (next(iter(config.models)) if len(config.models) == 1 else None)
+        if alone is not None and not latest.away:
+            await lately[alone].refresh()
         # In a thread, since the event loop that runs this also answers predictions.
-        text, policy = await asyncio.to_thread(render, template, latest, model)
-        return HTMLResponse(text, headers={"content-security-policy": policy, "cache-control": "no-store"})
+        told = await asyncio.to_thread(render, template, latest, lately, model, alone, span)
+        return HTMLResponse(told[0], headers={"content-security-policy": told[1], "cache-control": "no-store"})
 
     @router.get("/")
-    async def page() -> HTMLResponse:
-        return await answer("page.html", None)
+    async def page(span: str = "all") -> HTMLResponse:
+        return await answer("page.html", None, span)
 
     @router.get("/fragment")
-    async def fragment() -> HTMLResponse:
-        return await answer("fragment.html", None)
+    async def fragment(span: str = "all") -> HTMLResponse:
+        return await answer("fragment.html", None, span)
 
     @router.get("/models/{model}/page")
-    async def model_page(model: str) -> HTMLResponse:
-        return await answer("page.html", model)
+    async def model_page(model: str, span: str = "all") -> HTMLResponse:
+        return await answer("page.html", model, span)
 
     @router.get("/models/{model}/fragment")
-    async def model_fragment(model: str) -> HTMLResponse:
-        return await answer("fragment.html", model)
+    async def model_fragment(model: str, span: str = "all") -> HTMLResponse:
+        return await answer("fragment.html", model, span)
 
     return router
 
 
-async def _refresh(latest: _Latest, client: Redis, models: list[str]) -> None:
-    """Makes the latest reading fresh, unless that takes too long: a Redis that hangs must not hang the page."""
-    if latest.reading is None:
-        if time.monotonic() - latest.read_at < FRESH_S:
-            return
-        latest.reading = asyncio.create_task(_read(latest, client, models))
-    is_first = not (latest.seen_at or latest.away)
-    done, _ = await asyncio.wait({latest.reading}, timeout=None if is_first else PATIENCE_S)
-    for reading in done:
-        reading.result()  # raises what no absence of Redis explains
+def _lately_of(client: redis.Redis, name: str, model: Model) -> Latest[Lately]:
+    kept = Streams(client, name)
+
+    async def read() -> Lately:
+        return await asyncio.to_thread(disagreements.lately, kept, model, time.time())
+
+    return Latest(read, Lately(), EXAMPLES_FRESH_S)
 
 
-async def _read(latest: _Latest, client: Redis, models: list[str]) -> None:
-    try:
-        async with asyncio.timeout(READ_TIMEOUT_S):
-            latest.seen = await page_facts.read(client, models)
-        latest.seen_at, latest.away = time.time(), ""
-    except (RedisError, OSError) as error:  # a TimeoutError is an OSError
-        latest.away = str(error) or f"no answer within {READ_TIMEOUT_S:g} s"
-    finally:
-        latest.read_at, latest.reading = time.monotonic(), None
+Render = Callable[[str, Latest[dict[str, Seen]], Readings, str | None, str | None, str], tuple[str, str]]
 
 
-def _renderer(config: Config, settings: Settings) -> Callable[[str, _Latest, str | None], tuple[str, str]]:
-    """A function from a template's name, what was read and a model's name to (HTML, content security policy)."""
+def _renderer(config: Config, settings: Settings) -> Render:
+    """A function from a template's name and what was read to (HTML, content security policy)."""
     templates = files("serving") / "templates"
-    css, script = (Markup((templates / name).read_text()) for name in ("page.css", "page.js"))
+    css, *scripts = (Markup((templates / name).read_text()) for name in ("page.css", "page.js", "queue.js"))
     environment = _environment()
-    environment.globals |= {"css": css, "script": script, **_addresses(settings)}
-    policy = _policy(css, script)
+    environment.globals |= {"css": css, "scripts": scripts, **_addresses(settings)}
+    policy = _policy(css, *scripts)
 
-    def render(template: str, latest: _Latest, model: str | None) -> tuple[str, str]:
+    def render(
+        template: str,
+        latest: Latest[dict[str, Seen]],
+        lately: Readings,
+        model: str | None,
+        alone: str | None,
+        span: str,
+    ) -> tuple[str, str]:
         # While Redis is away everything stands still: nothing else is to be called silent for that.
-        now = latest.seen_at if latest.away else time.time()
+        now = latest.at if latest.away else time.time()
         chosen = config.models if model is None else {model: config.models[model]}
-        cards = [page_view.card(name, chosen[name], seen, now) for name, seen in latest.seen.items() if name in chosen]
+        span = span if span in SPANS else "all"
+        begin = now - SPANS[span][1]
+        cards = [
+            page_view.card(name, chosen[name], seen, now, lately[name].value if name == alone else Lately(), begin)
+            for name, seen in latest.value.items()
+            if name in chosen
+        ]
+        at = "" if model is None else f"/models/{model}"
         text = environment.get_template(template).render(
             cards=cards,
             title="Tiltyard" if model is None else f"{chosen[model].title or model} · Tiltyard",
-            fragment="/fragment" if model is None else f"/models/{model}/fragment",
+            here=f"{at}/page" if at else "/",
+            fragment=f"{at}/fragment?span={span}",
+            alone=alone,
+            asks=alone is not None and not config.models[alone].label.is_regression,
+            span=span,
             shown=DECISIONS_SHOWN,
             now=now,
-            seen_at=latest.seen_at,
+            seen_at=latest.at,
             away=latest.away,
             unseen=[(name, one.title or name) for name, one in chosen.items()],
             zone=time.strftime("%Z"),
@@ -145,7 +154,7 @@ def _environment() -> jinja2.Environment:
         "advantage": page_words.advantage,
         "signed": page_words.signed,
     }
-    environment.globals["key"] = charts.key
+    environment.globals |= {"key": chart_parts.key, "spans": SPANS}
     return environment
 
 
@@ -173,12 +182,14 @@ def _addresses(settings: Settings) -> dict[str, Any]:
     }
 
 
-def _policy(css: str, script: str) -> str:
-    """Nothing but this page's own style and script runs, and nothing is fetched from anywhere else."""
-    style_hash, script_hash = (
-        base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (css, script)
-    )
+def _policy(css: str, *scripts: str) -> str:
+    """Nothing but this page's own style and scripts runs, and nothing is fetched from anywhere else."""
+    allowed = " ".join(map(_hashed, scripts))
     return (
-        f"default-src 'none'; style-src 'sha256-{style_hash}'; script-src 'sha256-{script_hash}'; "
+        f"default-src 'none'; style-src {_hashed(css)}; script-src {allowed}; "
         "img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'"
     )
+
+
+def _hashed(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

@@ -7,8 +7,8 @@ from markupsafe import Markup
 
 from contracts.config import Model, seconds
 from contracts.facts import LearnerFacts, LearnFacts
-from serving import charts, page_words
-from serving.charts import Frame
+from serving import chart_bars, page_words
+from serving.chart_parts import Frame
 from serving.page_facts import Seen
 
 SILENT_S = 30.0
@@ -180,6 +180,6 @@ def delays_of(seen: Seen, model: Model) -> Delays | None:
     marks = ((learn.delay_s[0], f"half {median}"), (learn.delay_s[2], f"99 % {p99}"))
     known = page_words.count(sum(labels for _, _, labels in learn.delays))
     title = f"How long labels take, of the newest {known}. {told}."
-    chart = charts.histogram(learn.delays, marks, page_words.duration, title, _DELAYS)
+    chart = chart_bars.histogram(learn.delays, marks, page_words.duration, title, _DELAYS)
     waits = page_words.duration(seconds(model.gate.maturity))
     return Delays(chart, f"{told}, of the newest {known}. A prediction waits {waits} for its label (gate.maturity).")

@@ -8,12 +8,16 @@ from markupsafe import Markup
 from contracts.config import Model
 from contracts.facts import ComparisonFacts, VersionFacts
 from contracts.releases import PRIOR_VERSION
-from serving import charts, page_words
-from serving.charts import Flag, Frame, Line
+from serving import chart_bars, charts, page_compare, page_words
+from serving.chart_parts import STYLES, Frame
+from serving.charts import Flag, Line
+from serving.page_compare import Beside
 from serving.page_facts import Seen
 
 LINES = 8
 _SMOOTH_LABELS = 200
+_NOTED = {"drift": "drift", "corrected": "corrected", "erased": "erased", "budget": "budget"}
+"""Ledger lines that explain a turn of a curve although nobody changed places."""
 _COLUMNS = 10
 _WIDE, _NARROW = Frame(900, 300, left=52), Frame(350, 250, left=52)
 _SMALL = Frame(340, 210)
@@ -33,6 +37,7 @@ class Challenger:
     meter: Markup
     band: Markup | None
     curve: Markup | None
+    beside: Beside
 
 
 @dataclass(frozen=True)
@@ -59,9 +64,9 @@ def versions_of(seen: Seen) -> list[VersionFacts]:
 
 def styles_of(model: Model, seen: Seen, drawn: Iterable[VersionFacts]) -> dict[int, int]:
     """A style for each version: its learner's, unless an older version on the page has that one already."""
-    own = {name: 1 + i % (charts.STYLES - 1) for i, name in enumerate(model.learners)}
+    own = {name: 1 + i % (STYLES - 1) for i, name in enumerate(model.learners)}
     versions = {*seen.board.versions, *(facts.version for facts in drawn)} - {PRIOR_VERSION}
-    free = [style for style in range(charts.STYLES - 1, 0, -1) if style not in own.values()]
+    free = [style for style in range(STYLES - 1, 0, -1) if style not in own.values()]
     styles, taken = {PRIOR_VERSION: 0}, set[int]()
     for version in sorted(versions):
         style = own.get(seen.learner(version), 1)
@@ -72,9 +77,9 @@ def styles_of(model: Model, seen: Seen, drawn: Iterable[VersionFacts]) -> dict[i
     return styles
 
 
-def window_of(versions: Sequence[VersionFacts]) -> int:
-    """Labels in one drawn mean: 200, and no less than a thirtieth of what is drawn."""
-    longest = max((sum(n for _, n, _ in facts.curve) for facts in versions[:LINES]), default=0)
+def window_of(versions: Sequence[VersionFacts], begin: float = 0.0) -> int:
+    """Labels in one drawn mean: 200, and no less than a thirtieth of what is drawn from an epoch second on."""
+    longest = max((sum(n for at, n, _ in facts.curve if at >= begin) for facts in versions[:LINES]), default=0)
     return max(_SMOOTH_LABELS, 100 * round(longest / 3000))
 
 
@@ -96,22 +101,23 @@ def smoothed(curve: Sequence[tuple[float, int, float]], window: int) -> list[tup
 
 
 def loss_charts(
-    seen: Seen, model: Model, versions: Sequence[VersionFacts], window: int, styles: dict[int, int]
+    seen: Seen, model: Model, versions: Sequence[VersionFacts], window: int, styles: dict[int, int], begin: float = 0.0
 ) -> tuple[Markup, ...]:
-    """The prequential losses, drawn for a wide and for a narrow screen; empty before there are any."""
-    drawn = [facts for facts in versions[:LINES] if facts.curve]
+    """The prequential losses from an epoch second on, for a wide and a narrow screen; empty where there are none."""
+    drawn = [facts for facts in versions[:LINES] if facts.curve and facts.curve[-1][0] >= begin]
     if not drawn:
         return ()
     lines = [
         Line(
             _short(facts.version),
-            smoothed(facts.curve, window),
+            [point for point in smoothed(facts.curve, window) if point[0] >= begin],
             styles[facts.version],
             is_thick=facts.version == seen.board.champion,
         )
         for facts in drawn
     ]
     flags = [Flag(line.at, _short(champion)) for line, champion in page_words.tenures(seen.decisions)]
+    flags += [Flag(line.at, _NOTED[line.kind], is_role=False) for line in seen.decisions if line.kind in _NOTED]
     told = ", ".join(f"version {f.version} ({f.learner}) {page_words.loss_figure(model.loss, f.loss)}" for f in drawn)
     title = f"{page_words.loss_title(model.loss)} over time. Over all labelled requests: {told}."
 
@@ -165,9 +171,10 @@ def challenger_of(facts: ComparisonFacts, seen: Seen, model: Model, styles: dict
         counts=page_words.counts(facts, model.loss),
         evidence=value,
         needed=needed,
-        meter=charts.meter(value, needed, style, f"Evidence {value:.2f} of {needed:.2f} (log10 E)"),
+        meter=chart_bars.meter(value, needed, style, f"Evidence {value:.2f} of {needed:.2f} (log10 E)"),
         band=band,
         curve=curve,
+        beside=page_compare.beside(facts, model),
     )
 
 
@@ -183,6 +190,6 @@ def drift_of(seen: Seen, model: Model) -> Drift | None:
         sentence=facts.sentence,
         report=facts.report,
         is_alarm=facts.alarm,
-        bars=charts.bars(rows, title) if rows else None,
+        bars=chart_bars.bars(rows, title) if rows else None,
         rows=f"{page_words.count(facts.current_rows)} rows against {page_words.count(facts.reference_rows)}",
     )

@@ -10,12 +10,16 @@ from contracts.config import Model
 from contracts.events import Decision
 from contracts.facts import ServingFacts, VersionFacts
 from contracts.releases import PRIOR_VERSION
-from serving import page_learners, page_plots, page_words
+from serving import page_compare, page_examples, page_learners, page_plots, page_words
+from serving.disagreements import Lately
+from serving.page_compare import Speed
+from serving.page_examples import Disagreements
 from serving.page_facts import Seen
 from serving.page_learners import SILENT_S, Delays, Standing
 from serving.page_plots import Challenger, Drift
 
 STALE_S = 10.0
+NOTHING = Lately()
 _ROWS = 12
 
 
@@ -75,6 +79,8 @@ class Card:
     versions: tuple[VersionRow, ...]
     left_out: int
     challengers: tuple[Challenger, ...]
+    disagreements: Disagreements | None
+    speeds: tuple[Speed, ...]
     learners: tuple[Standing, ...]
     delays: Delays | None
     decisions: tuple[Decision, ...]
@@ -86,10 +92,10 @@ class Card:
     answer: dict[str, Any] = field(default_factory=dict)
 
 
-def card(name: str, model: Model, seen: Seen, now: float) -> Card:
-    """What the page shows of one model."""
+def card(name: str, model: Model, seen: Seen, now: float, lately: Lately = NOTHING, begin: float = 0.0) -> Card:
+    """What the page shows of one model; what happened over time, from the epoch second `begin` on."""
     versions = page_plots.versions_of(seen)
-    window, crowned = page_plots.window_of(versions), page_words.crowned(seen)
+    window, crowned = page_plots.window_of(versions, begin), page_words.crowned(seen)
     styles = page_plots.styles_of(model, seen, versions[: page_plots.LINES])
     return Card(
         name=name,
@@ -105,15 +111,17 @@ def card(name: str, model: Model, seen: Seen, now: float) -> Card:
         figures=tuple(_figures(seen, model, window)),
         loss_title=page_words.loss_title(model.loss),
         smoothed=window,
-        charts=page_plots.loss_charts(seen, model, versions, window, styles),
+        charts=page_plots.loss_charts(seen, model, versions, window, styles, begin),
         versions=tuple(_row(facts, seen, model, styles) for facts in versions[:_ROWS]),
         left_out=max(0, len(versions) - _ROWS),
         challengers=tuple(
             page_plots.challenger_of(facts, seen, model, styles) for facts in page_plots.comparisons_of(seen)
         ),
+        disagreements=page_examples.disagreements_of(lately, seen, model),
+        speeds=page_compare.speeds(seen),
         learners=page_learners.standings(seen, model, now),
         delays=page_learners.delays_of(seen, model),
-        decisions=seen.decisions,
+        decisions=tuple(line for line in seen.decisions if line.at >= begin),
         drift=page_plots.drift_of(seen, model),
         health=tuple(_health(seen, model)),
         processes=tuple(Process(facts, now - facts.at > STALE_S) for facts in seen.serving),

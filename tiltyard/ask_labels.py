@@ -38,7 +38,9 @@ def show(state: Path | None, model: str | None, count: int, as_json: bool) -> No
         console.print(_told(queue), highlight=False, markup=False)
         if queue.items:
             console.print(table(_HEADER, (_row(one, now) for one in queue.items)))
-            console.print(f"Label them at {chosen.serving_url}/models/{queue.model}/page#labels", highlight=False)
+            console.print(
+                f"Label them at {chosen.serving_url}/models/{queue.model}/page#{queue.model}-labels", highlight=False
+            )
 
 
 def _names(known: Config, model: str | None) -> list[str]:

@@ -2,25 +2,38 @@
 const main = document.getElementById("page");
 const parts = (root) => [...root.querySelectorAll("[data-part]")];
 const names = (root) => parts(root).map((part) => part.id).join();
+const reachable = (root) => [...root.querySelectorAll("a, button, summary, input, select, textarea")];
 let timer;
 let busy = false;
+document.body.classList.add("script");
 
 function isSelectedIn(part) {
   const selection = getSelection();
   return !selection.isCollapsed && part.contains(selection.anchorNode);
 }
 
+function isTypedIn(part) {
+  return part.contains(document.activeElement) && document.activeElement.matches("input, select, textarea");
+}
+
+// What a person opened, scrolled to or stands on is the same afterwards.
+function replace(old, part) {
+  for (const open of old.querySelectorAll("details[open]")) {
+    part.querySelector(`#${CSS.escape(open.id)}`)?.setAttribute("open", "");
+  }
+  if (part.outerHTML === old.outerHTML || isSelectedIn(old) || isTypedIn(old)) return;
+  const focused = reachable(old).indexOf(document.activeElement);
+  const scrolled = [...old.querySelectorAll("[data-scroll]")].map((each) => each.scrollLeft);
+  old.replaceWith(part);
+  part.querySelectorAll("[data-scroll]").forEach((each, i) => (each.scrollLeft = scrolled[i] ?? 0));
+  if (focused >= 0) reachable(part)[focused]?.focus({ preventScroll: true });
+}
+
 function swap(text) {
   const fresh = document.createElement("main");
   fresh.innerHTML = text;
   if (names(fresh) !== names(main)) return main.replaceChildren(...fresh.childNodes);
-  for (const part of parts(fresh)) {
-    const old = document.getElementById(part.id);
-    for (const open of old.querySelectorAll("details[open]")) {
-      part.querySelector(`#${CSS.escape(open.id)}`)?.setAttribute("open", "");
-    }
-    if (part.outerHTML !== old.outerHTML && !isSelectedIn(old)) old.replaceWith(part);
-  }
+  for (const part of parts(fresh)) replace(document.getElementById(part.id), part);
 }
 
 async function refresh() {

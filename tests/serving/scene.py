@@ -22,11 +22,19 @@ from fastapi import FastAPI
 
 from contracts import config, events
 from contracts.config import Config
-from contracts.events import Decision
-from contracts.facts import DriftFacts, LearnerFacts, LearnFacts, ServingFacts, ShadowFacts
+from contracts.events import Decision, Feedback, Prediction, Shadow
+from contracts.facts import (
+    AnsweringFacts,
+    DriftFacts,
+    LearnerFacts,
+    LearnFacts,
+    ScoringFacts,
+    ServingFacts,
+    ShadowFacts,
+)
 from contracts.releases import Board, Manifest, Release, Releases
 from contracts.settings import Settings
-from contracts.streams import Streams
+from contracts.streams import Streams, connect
 from registry.matured import Matured
 from registry.tenure import Record
 from serving.page import router_for
@@ -40,11 +48,16 @@ label = {task = "binary", classes = ["legitimate", "phishing"]}
 learners.linear = {algorithm = "linear"}
 learners.tree = {algorithm = "hoeffding_tree"}
 learners.boosting = {algorithm = "hist_gradient_boosting", kind = "batch"}
+gate.segments = ["registrar"]
+gate.guardrails = {brier = 0.02}
 """
+REGISTRARS = ("gandi", "ovh", "namecheap", "enom", "tucows")
 NAMES = {1: "linear", 2: "tree", 3: "boosting", 4: "boosting"}
 KINDS: dict[str, Any] = {"linear": "online", "tree": "online", "boosting": "batch"}
 SPAN_S = 900.0
 ASKED = 9_000
+LATELY = 80
+TURNS = (240, 300, 2_000, 4_000, 5_200, 6_000, 7_400)
 STEPS = (2, 0, 3, 9, 21, 40, 66, 90, 120, 141, 150, 121, 88, 60, 41, 25, 12, 7, 3, 1)
 Scores = dict[int, tuple[float, ...]]
 
@@ -69,16 +82,23 @@ def _story() -> tuple[LearnFacts, Board, list[Decision]]:
     now, asked, model = time.time(), ASKED, configuration().model("phishing")
     record, board, lines = Record(model.gate, "zero_one"), Board(champion=0), Lines("phishing")
     lines.write(now - SPAN_S, "prior", 0, "Nothing has earned to answer yet: the prior answers.", board)
-    dice = random.Random(7)
+    dice, waiting, late = random.Random(7), list[Matured](), list[Matured]()
     record.begin(board, -1)
     for i in range(asked):
         at = now - SPAN_S * (1 - i / asked)
-        board = _turn(i, at, board, record, lines)
+        if i in TURNS:
+            _mature(record, waiting, late)
+            board = _turn(i, at, board, record, lines)
         label = dice.random() < 0.45
         scores: Scores = {version: _scores(dice, version, i, label) for version in board.versions}
         champion = board.champion or 0
         shadows = {version: (0, scored) for version, scored in scores.items() if version != champion}
-        record.add([Matured(events.span(at) + i, champion, scores[champion], shadows, float(label))])
+        segments = (f"registrar={REGISTRARS[i % 7 % 5]}",)
+        given = None if i % 23 == 5 else float(label)
+        waiting.append(Matured(events.span(at) + i, champion, scores[champion], shadows, given, segments=segments))
+        if i % 92 == 5:
+            late.append(msgspec.structs.replace(waiting[-1], label=float(label)))
+    _mature(record, waiting, late)
     names = NAMES | {0: "prior"}
     learner = LearnerFacts(
         at=now,
@@ -127,6 +147,15 @@ def _story() -> tuple[LearnFacts, Board, list[Decision]]:
     return facts, board, lines.written
 
 
+def _mature(record: Record, waiting: list[Matured], late: list[Matured]) -> None:
+    """All at once, which makes no difference to what they come to."""
+    record.add(waiting)
+    for one in late:
+        record.audit(one)
+    waiting.clear()
+    late.clear()
+
+
 def _turn(i: int, at: float, board: Board, record: Record, lines: "Lines") -> Board:
     """The moments at which somebody enters or changes places."""
     if i == 240:
@@ -145,11 +174,14 @@ def _turn(i: int, at: float, board: Board, record: Record, lines: "Lines") -> Bo
         board = Board(champion=3, challengers=(2, 1), previous=1)
         numbers = {"gain": told.gain, "lower": told.lower, "n": told.n}
         lines.write(at, "promoted", 3, told.reason, board, numbers)
+    elif i == 5_200:
+        lines.write(at, "drift", None, "3 of 4 columns have drifted (url_length most, 0.44).", None, cause="watch flow")
+    elif i == 7_400:
+        reason = "17 corrections of labels that were evidence already: 17 compared pairs were weighed anew."
+        lines.write(at, "corrected", None, reason, None, cause="learn flow")
     elif i == 6_000:
         board = Board(champion=3, challengers=(2, 1, 4), previous=1)
         lines.write(at, "enrolled", 4, "boosting, retrained on 4,800 rows, answers in shadow.", board)
-    else:
-        return board
     record.begin(board, events.span(at) + i if board.champion != record.champion else record.since)
     return board
 
@@ -199,13 +231,31 @@ def _publish(client: redis.Redis, facts: LearnFacts, board: Board) -> None:
     releases.set_board(board)
     for version, learner in NAMES.items():
         publish_release(client, version, learner, 8_950 if KINDS[learner] == "online" else 0, now - 4)
-    append(streams, ASKED)
+    append(streams, ASKED - LATELY, ASKED - 40 - LATELY // 2)
+    ask_lately(streams)
     streams.set_fact("learn", facts)
-    streams.set_fact("shadow", ShadowFacts(at=now, position=streams.last_id("predictions"), scored=ASKED, versions={}))
+    scoring = {version: ScoringFacts(rows=9_000, turns=90 * version, total_s=0.04 * version) for version in (1, 2, 4)}
+    position = streams.last_id("predictions")
+    streams.set_fact("shadow", ShadowFacts(at=now, position=position, scored=ASKED, versions={}, scoring=scoring))
     streams.set_fact("watch", drift(now))
     streams.set_fact("serving:127.0.0.1:8000", process(now, "127.0.0.1:8000"))
     streams.set_fact("serving:127.0.0.1:8001", process(now - 95, "127.0.0.1:8001"))
     streams.bury("feedback", "1-1", {b"e": b"x"}, "is no Feedback")
+
+
+def ask_lately(streams: Streams) -> None:
+    """The newest questions as they lie in the streams, two seconds apart; the older half has labels."""
+    dice, now, schema = random.Random(11), time.time(), configuration().model("phishing").schema
+    for i in range(LATELY):
+        label = dice.random() < 0.45
+        scores = {version: _scores(dice, version, 8_900 + i, label) for version in (3, 2, 1, 4)}
+        row = (round(dice.uniform(12, 140), 1), dice.randrange(90), dice.random() < 0.7, dice.choice(REGISTRARS))
+        fields: Any = {events.FIELD: events.encode(Prediction(3, 0, scores.pop(3), row, schema.fingerprint))}
+        id_ = f"{round((now - 2 * (LATELY - i)) * 1000)}-0"
+        streams.client.xadd(streams.key("predictions"), fields, id=id_)
+        streams.append_shadows([(id_, Shadow({version: (0, scored) for version, scored in scores.items()}))])
+        if i < LATELY // 2:
+            streams.add_feedback(Feedback(id_, schema.label.class_texts[label], "ada"), 86_400)
 
 
 def publish_release(client: redis.Redis, version: int, learner: str, revision: int, at: float = 0.0) -> None:
@@ -243,6 +293,7 @@ def process(at: float, address: str) -> ServingFacts:
         provider="CPUExecutionProvider",
         answered=8_997,
         unlogged=0,
+        versions={3: AnsweringFacts(answered=4_998, turns=4_760, median_s=2e-4, p99_s=7.5e-4, scoring_s=0.9)},
     )
 
 
@@ -271,10 +322,11 @@ def serving(redis_url: str, config: Config | None = None) -> Iterator[str]:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
         await client.aclose()
+        reader.close()
 
-    client = redis.asyncio.Redis.from_url(redis_url, socket_timeout=2)
+    client, reader = redis.asyncio.Redis.from_url(redis_url, socket_timeout=2), connect(redis_url, 2)
     app = FastAPI(lifespan=lifespan)
-    app.include_router(router_for(config, settings, client))
+    app.include_router(router_for(config, settings, client, reader))
     server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="warning"))
     thread = threading.Thread(target=server.run)
     thread.start()

@@ -140,7 +140,7 @@ def test_the_newest_label_stands_beside_an_example(kept: Streams) -> None:
     kept.add_feedback(Feedback(first, "true"), HORIZON_S)
     kept.add_feedback(Feedback(first, "false"), HORIZON_S)
     kept.add_feedback(Feedback(second, "true", reporter="ada b"), HORIZON_S, "majority")
-    found = disagreements.examples(kept, MODEL, Board(1, (2, 3)), 8, time.time())
+    found = disagreements.lately(kept, MODEL, time.time()).found
     assert [(one.id, one.label) for one in found] == [(third, None), (second, "true"), (first, "false")]
 
 
@@ -153,9 +153,10 @@ def test_examples_of_values_are_those_farthest_apart(client: redis.Redis) -> Non
         id_ = kept.append(Prediction(1, 0, (10.5,), (float(i),), model.schema.fingerprint))
         kept.append_shadows([(id_, Shadow({2: (0, (other,))}))])
         kept.add_feedback(Feedback(id_, 12.5 + i), HORIZON_S)
-    found = disagreements.examples(kept, model, Board(1, (2,)), 2, time.time())
-    assert [one.answers for one in found] == [{1: 10.5, 2: 25.0}, {1: 10.5, 2: 10.0}]
-    assert [one.label for one in found] == [13.5, 12.5]
+    Releases(client, "price").set_board(Board(1, (2,)))
+    found = disagreements.lately(kept, model, time.time()).found
+    assert [one.answers[2] for one in found] == [25.0, 10.0, 10.6]
+    assert [one.label for one in found] == [13.5, 12.5, 14.5]
     with pytest.raises(ValueError, match="every label counts alike"):
         disagreements.queue(kept, model, 1, time.time())
 

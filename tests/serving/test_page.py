@@ -14,6 +14,7 @@ from contracts.config import parse
 from contracts.facts import LearnerFacts, LearnFacts, ShadowFacts
 from contracts.releases import Board, Releases
 from contracts.streams import Streams
+from serving.page_words import advantage
 from tests.conftest import free_port
 from tests.serving import scene
 from tests.serving.scene import Lines, get, serving, words
@@ -56,7 +57,7 @@ def test_every_figure_on_the_page_equals_the_facts(address: str, client: redis.R
         assert one.reason in told
         assert f"On {one.n:,} labelled requests only one of the two was right on {one.wins + one.losses:,}: " in told
         assert f"the challenger was right {one.wins:,} times, the champion {one.losses:,}." in told
-        gain, lower, upper = (f"{100 * x:+.1f}".replace("-", "−") for x in (one.gain, one.lower, one.upper))
+        gain, lower, upper = map(advantage, (one.gain, one.lower, one.upper))
         assert f"{gain} points, between {lower} and {upper}" in told
         log10_e = f"{one.log_e / 2.302585092994046:.2f}".replace("-", "−")
         assert f"Evidence {log10_e} of 1.90 (log₁₀ E)" in told

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving import charts
-from serving.charts import Flag, Frame, Line
+from serving import chart_bars, chart_parts, charts
+from serving.chart_parts import Frame
+from serving.charts import Flag, Line
 from serving.page_plots import smoothed
 
 FRAME = Frame(340, 210)
@@ -21,7 +22,7 @@ FRAME = Frame(340, 210)
 def test_ticks_are_round_even_and_inside(offset: float, span: float, count: int) -> None:
     """Whatever the range, there are about as many as asked for."""
     low, high = offset * span, offset * span + span
-    found = charts.ticks(low, high, count)
+    found = chart_parts.ticks(low, high, count)
     assert len(found) <= count + 1
     assert all(low - 1e-6 * span <= tick <= high + 1e-6 * span for tick in found)
     steps = [b - a for a, b in itertools.pairwise(found)]
@@ -31,7 +32,7 @@ def test_ticks_are_round_even_and_inside(offset: float, span: float, count: int)
 @given(st.floats(1e9, 2e9), st.floats(2, 3e8), st.integers(2, 10))
 def test_time_ticks_stand_on_round_local_times(low: float, span: float, count: int) -> None:
     """Whole seconds, minutes, hours or days by the clock on the wall."""
-    found = charts.time_ticks(low, low + span, count)
+    found = chart_parts.time_ticks(low, low + span, count)
     assert len(found) <= count + 1
     for at, text in found:
         assert low <= at <= low + span
@@ -78,7 +79,7 @@ def test_a_band_crosses_zero_on_the_chart_when_it_does_in_the_figures() -> None:
 def test_a_meter_is_full_exactly_at_the_evidence_needed() -> None:
     """Below zero it is empty; beyond the mark it shows as beyond, and ends."""
     widths = [
-        float(ElementTree.fromstring(charts.meter(value, 2.0, 1, "t"))[2].get("width", ""))
+        float(ElementTree.fromstring(chart_bars.meter(value, 2.0, 1, "t"))[2].get("width", ""))
         for value in (-3.0, 1.0, 2.0, 2.2, 99.0)
     ]
     assert widths == [0.0, 127.5, 255.0, 280.5, 300.0]
@@ -100,7 +101,7 @@ def test_a_histogram_draws_every_step_and_its_marks_inside(shortest: float, rati
     edges = [shortest * ratio ** (i / len(counts)) for i in range(len(counts) + 1)]
     steps = [(a, b, n) for (a, b), n in zip(itertools.pairwise(edges), counts, strict=True)]
     marks = ((shortest, "half"), (edges[-1] * 1.01, "99 %"))
-    drawn = ElementTree.fromstring(charts.histogram(steps, marks, lambda at: f"{at:g} s", "Delays", FRAME))
+    drawn = ElementTree.fromstring(chart_bars.histogram(steps, marks, lambda at: f"{at:g} s", "Delays", FRAME))
     paths = [(part.get("class"), part.get("d") or "") for part in drawn.iter("path")]
     assert sum(kind == "bar" for kind, _ in paths) == sum(n > 0 for n in counts)
     assert sum(kind == "tick" for kind, _ in paths) >= 2

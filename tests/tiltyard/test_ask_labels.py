@@ -39,7 +39,7 @@ def test_a_person_reads_what_was_asked_and_what_was_answered(asked: str) -> None
     assert "a 0.5, b -3" in told
     assert "false or true" in told
     assert time.strftime("%H:%M", time.localtime(time.time() + 600)) in told
-    assert "/models/fruit/page#labels" in told
+    assert "/models/fruit/page#fruit-labels" in told
 
 
 def test_a_program_reads_the_same_as_json(asked: str) -> None:
