@@ -4,20 +4,22 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import deltalake
 import msgspec
 import pyarrow as pa
 import pytest
+from click.testing import CliRunner, Result
 
 from contracts import streams
 from contracts.events import Decision
 from registry.reproduce import can_be, reproduce
 from registry.retelling import Retelling, Turn
-from tests.flows.gate_scene import Scene, place_of
+from tests.flows.gate_scene import CONFIG, Scene, place_of
 from tests.flows.story import SOON, Story, played
+from tiltyard.cli import main
 
 RECOMPUTE = Path(__file__).parent / "recompute.py"
 RULES = {
@@ -128,3 +130,52 @@ def test_other_rules_lead_elsewhere(story: Story) -> None:
     (real,) = [line for line in decided(story) if line.kind == "promoted"]
     assert first.version == 2
     assert first.at < real.numbers["at"]
+
+
+@pytest.fixture
+def tiltyard(story: Story, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """The command line beside a `tiltyard.toml` with the story's rules."""
+    place = story.scene.place
+    (tmp_path / "tiltyard.toml").write_text(CONFIG.format(name=place.name) + SOON)
+    monkeypatch.setenv("TILTYARD_STATE", str(place.settings.state))
+    monkeypatch.setenv("TILTYARD_CONFIG", str(tmp_path / "tiltyard.toml"))
+    monkeypatch.chdir(tmp_path)
+    return lambda *arguments: CliRunner().invoke(main, arguments)
+
+
+@pytest.mark.parametrize("story", ["mistakes"], indirect=True)
+def test_the_command_replays_the_ledger_and_tells_what_other_rules_would_have_decided(
+    story: Story, tiltyard: Callable[..., Result]
+) -> None:
+    """In words and for programs; without other rules it only replays."""
+    n = sum(map(can_be, decided(story)))
+    exact = (
+        f"{story.scene.place.name}: {n} of {n} verdicts of the ledger come out of the log exactly as they stand there."
+    )
+    assert tiltyard("what-if").stdout.strip() == exact
+    Path("strict.toml").write_text("margin = 0.3\nmin_gain = 0.31\n")
+    told = tiltyard("what-if", "--policy", "strict.toml", "--every", "20s")
+    assert told.exit_code == 0, told.output
+    assert "Under strict.toml: margin 0.3 instead of 0.0; min_gain 0.31 instead of 0.005." in told.stdout
+    would, did = told.stdout.split("What happened")
+    assert "promoted version 2" in did
+    assert "promoted" not in would
+    assert "retired version 2, champion 1: At best" in would
+    found = json.loads(tiltyard("what-if", "--policy", "strict.toml", "--every", "20s", "--json").stdout)
+    assert found["changed"]["margin"] == [0.0, 0.3]
+    assert all(one["exact"] for one in found["replayed"])
+    assert {turn["champion"] for turn in found["would"]} == {1}
+    assert {line["kind"] for line in found["did"]} >= {"promoted", "rolled_back"}
+
+
+@pytest.mark.parametrize("story", ["mistakes"], indirect=True)
+def test_rules_that_cannot_be_are_refused(tiltyard: Callable[..., Result]) -> None:
+    """With the reason, in one line, and the file that it is about."""
+    Path("wrong.toml").write_text("[gate]\nalfa = 0.1\n")
+    refused = tiltyard("what-if", "--policy", "wrong.toml")
+    assert refused.exit_code == 2
+    assert 'wrong.toml: unknown key "models.' in refused.stderr
+    assert 'did you mean "alpha"?' in refused.stderr
+    Path("wrong.toml").write_text("min_gain = 0.001\nmargin = 0.1\n")
+    assert "min_gain: must exceed margin" in tiltyard("what-if", "--policy", "wrong.toml").stderr
+    assert "none.toml: No such file" in tiltyard("what-if", "--policy", "none.toml").stderr

@@ -230,6 +230,27 @@ def verify_ledger(**options: Any) -> None:
         sys.exit(1)
 
 
+@main.command("what-if")
+@click.option("--policy", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Rules to try.")
+@click.option("--since", default="", metavar="TIME", help="From this time on. [the first decision]")
+@click.option("--until", default="", metavar="TIME", help="Up to this time. [the end of the log]")
+@click.option("--every", default="", metavar="SPAN", help="How often to look, such as 5m. [schedules.promote]")
+@_state_option
+@_model_option
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def what_if(**options: Any) -> None:
+    """Replay what was decided from the log, and what other rules would have decided.
+
+    Every verdict of the ledger is reached again from the log at the very position where it was; the exit status is 1
+    where one comes out otherwise. With --policy, a TOML file with a [gate] table (or only some of its keys, or a whole
+    tiltyard.toml), the log is played under those rules too.
+    """
+    from tiltyard import what_if
+
+    if not what_if.run(**options):
+        sys.exit(1)
+
+
 @main.command()
 @click.argument("version", type=click.IntRange(min=1))
 @click.option("--reason", required=True, help="Stands in the ledger, with your name.")
