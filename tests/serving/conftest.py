@@ -1,15 +1,30 @@
-"""One real serving process for a test run; every test finds Redis empty but for the champions."""
+"""One real serving process for a test run, and one browser per module.
 
+Every test finds Redis empty but for the champions.
+"""
+
+import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 import redis
+from playwright.sync_api import Browser, sync_playwright
 
 from contracts import streams
 from tests.serving import harness
 from tests.serving.harness import Server, until
+
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
 
 
 @pytest.fixture(scope="session")
@@ -37,3 +52,16 @@ def server(standing_server: Server, client: redis.Redis) -> Server:
 def where(tmp_path: Path, redis_url: str) -> "harness.Settings":
     """Settings of a serving process with a state folder of its own."""
     return harness.settings(tmp_path, redis_url)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Debian's Chromium; where CI is set it must be there."""
+    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if program is None:
+        pytest.skip("there is no Chromium: apt-get install chromium")
+    with (
+        sync_playwright() as playwright,
+        playwright.chromium.launch(executable_path=program, args=list(FLAGS)) as launched,
+    ):
+        yield launched

@@ -1,12 +1,11 @@
 """The page in a real browser: what it shows, what it asks for, and how it keeps up. Needs Chromium."""
 
-import shutil
 from collections.abc import Iterator
 
 import msgspec
 import pytest
 import redis
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from contracts.facts import LearnFacts
 from contracts.streams import Streams
@@ -16,28 +15,6 @@ from tests.serving.harness import Server
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 
 PHONE = 390
-FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Debian's Chromium; where CI is set it must be there."""
-    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if program is None:
-        pytest.skip("there is no Chromium: apt-get install chromium")
-    with (
-        sync_playwright() as playwright,
-        playwright.chromium.launch(executable_path=program, args=list(FLAGS)) as launched,
-    ):
-        yield launched
 
 
 @pytest.fixture
