@@ -135,7 +135,7 @@ class Gate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     `max_latency` for more than this share, is rolled back at once. 1: never."""
     max_latency: Duration = "100ms"
     """Longest that a version may compute on what is asked together."""
-    max_class_shift: Share = 0.3
+    max_class_shift: Share = 0.35
     """A champion whose share of answers of one class jumps by more than this, against what the version before it
     answers to the same questions, is rolled back at once. 1: never."""
 
