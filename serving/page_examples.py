@@ -33,6 +33,9 @@ class Example:
     left_out: int
     """Features that are not told."""
     said: tuple[Said, ...]
+    """By version; empty while a class has no label: who said what is no help to whoever gives it."""
+    either: str
+    """What was said, in class order, where `said` is empty."""
     label: str
 
 
@@ -89,6 +92,7 @@ def _wanted(lately: Lately, model: Model) -> str:
 
 
 def _example(one: Disagreement, model: Model, versions: Iterable[int]) -> Example:
+    is_open = one.label is None and not model.label.is_regression
     named = zip(model.schema.names, one.row, strict=True)
     known = [f"{name} {_value(value)}" for name, value in named if value is not None]
     return Example(
@@ -96,7 +100,8 @@ def _example(one: Disagreement, model: Model, versions: Iterable[int]) -> Exampl
         asked_at=one.asked_at,
         features=", ".join(known[:_FEATURES_SHOWN]),
         left_out=max(0, len(known) - _FEATURES_SHOWN),
-        said=tuple(_said(one, version) for version in versions),
+        said=() if is_open else tuple(_said(one, version) for version in versions),
+        either=" or ".join(text for text in model.label.class_texts if text in one.answers.values()),
         label="" if one.label is None else _text(one.label),
     )
 

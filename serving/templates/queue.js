@@ -8,8 +8,9 @@ let current = null;
 let isSending = false;
 let refilling = null;
 
-const clock = (at) => new Date(at * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit" });
-const isLate = (item) => item.counts_until === null || item.counts_until * 1000 < Date.now();
+const span = (s) => (s < 90 ? `${Math.max(0, Math.round(s))} s` : s < 5400 ? `${Math.round(s / 60)} min` : `${Math.round(s / 3600)} h`);
+const now = () => Date.now() / 1000;
+const isLate = (item) => item.counts_until === null || item.counts_until < now();
 
 function element(name, text, ...inside) {
   const made = document.createElement(name);
@@ -92,13 +93,13 @@ function tell() {
   part("state").textContent =
     current === null
       ? `No disagreement waits for a label. ${state.labelled} labelled. New ones appear here as they are asked.`
-      : `${state.labelled} labelled, ${state.waiting.length} more here. Asked at ${clock(current.asked_at)}.`;
+      : `${state.labelled} labelled, ${state.waiting.length} more here. Asked ${span(now() - current.asked_at)} ago.`;
   part("counts").textContent =
     current === null
       ? ""
       : isLate(current)
         ? "It has matured: a label is still learned and audited, but is no evidence."
-        : `Counts as evidence until ${clock(current.counts_until)}.`;
+        : `Counts as evidence for another ${span(current.counts_until - now())}.`;
   if (current?.given) part("counts").textContent += ` You said ${current.given}; another answer replaces it.`;
   for (const button of part("choices").children) button.disabled = name === "";
   part("skip").disabled = current === null;

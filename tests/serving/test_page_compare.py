@@ -137,7 +137,7 @@ def test_latency_stands_side_by_side(address: str, client: redis.Redis) -> None:
 
 
 def test_examples_tell_what_was_asked_answered_and_true(address: str, client: redis.Redis) -> None:
-    """Newest first: three that wait for their label, then such as have one."""
+    """Newest first: three that wait for their label, without who said what, then such as have one."""
     scene.play(client)
     page = get(address)[1]
     section = page[page.index('<section class="disagreements"') : page.index('<section class="speeds"')]
@@ -154,6 +154,7 @@ def test_examples_tell_what_was_asked_answered_and_true(address: str, client: re
         assert f"url_length {row_values[0]:.4g}, anchors {row_values[1]}, https" in row
         answers = re.findall(r"(legitimate|phishing)", row)
         assert len(set(answers[:4])) == 2, "somebody differs"
+        assert ("legitimate or phishing; told with the label" in row) == row.endswith("none yet ")
     assert section.count('aria-label="right"') + section.count('aria-label="wrong"') == 5 * 4
 
 

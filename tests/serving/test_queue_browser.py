@@ -136,7 +136,7 @@ def test_what_is_asked_meanwhile_appears_by_itself(page: Page, server: Server, k
     page.keyboard.press("s")
     ask(kept, YES, NO, row=(44.0, 0.0))
     queue.get_by_text("44", exact=True).wait_for(timeout=8_000)
-    assert "Counts as evidence until" in queue.locator("#queue-counts").inner_text()
+    assert "Counts as evidence for another 10 min" in queue.locator("#queue-counts").inner_text()
 
 
 def test_a_label_that_is_not_taken_is_said_and_asked_for_again(browser: Browser, server: Server, kept: Streams) -> None:
