@@ -227,7 +227,8 @@ class GuardFacts(msgspec.Struct, frozen=True, kw_only=True):
     """The label-free guard of the champion (`flows.guard`), as of its last look."""
 
     at: float
-    version: int
+    version: int | None
+    """Whom it looks after: nobody while the prior answers, since there is nobody to go back to."""
     compared_with: int | None = None
     """Whose answers to the same questions its shares of classes are compared with; None where nobody shadows."""
     alert: str | None = None

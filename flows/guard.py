@@ -49,19 +49,24 @@ class Guard:
         board, before = self.place.releases.board(), self._told
         told = self.place.streams.facts_of("serving", ServingFacts)
         self._told = {(facts.address, facts.pid): facts for facts in told.values()}
-        if not board.champion:  # nobody, or the prior: there is nobody to go back to
-            self.reign = None
-            return None
-        if self.reign is None or not self.reign.is_of(board):
-            self.reign, self.alert, self._retry_at = self._begin(board), None, 0.0
-        counted = self._counted(board.champion, self._told if before is None else before)
-        alarm = self.reign.look(now, board, counted)
-        if alarm is None:
-            self.alert = None
-        done = None if alarm is None or time.monotonic() < self._retry_at else self._act(board, alarm)
-        facts = GuardFacts(at=now, version=board.champion, compared_with=self.reign.other, alert=self.alert)
+        done = None
+        if board.champion:
+            done = self._look_after(now, board, self._told if before is None else before)
+        else:  # nobody answers, or the prior
+            self.reign = self.alert = None
+        other = None if self.reign is None else self.reign.other
+        facts = GuardFacts(at=now, version=board.champion or None, compared_with=other, alert=self.alert)
         self.place.streams.set_fact("guard", facts)
         return done
+
+    def _look_after(self, now: float, board: Board, before: Mapping[_Process, ServingFacts]) -> str | None:
+        assert board.champion is not None
+        if self.reign is None or not self.reign.is_of(board):
+            self.reign, self.alert, self._retry_at = self._begin(board), None, 0.0
+        alarm = self.reign.look(now, board, self._counted(board.champion, before))
+        if alarm is None:
+            self.alert = None
+        return None if alarm is None or time.monotonic() < self._retry_at else self._act(board, alarm)
 
     def _counted(self, version: int, before: Mapping[_Process, ServingFacts]) -> AnsweringFacts:
         """What a version did in all processes since the last look."""

@@ -50,8 +50,9 @@ URL = "/models/fruit/predict"
 
 
 @pytest.fixture
-def place(tmp_path: Path, redis_url: str, client: redis.Redis) -> Place:
+def place(tmp_path: Path, redis_url: str, client: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> Place:
     """A model whose MLflow does not answer."""
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     return place_in(tmp_path, redis_url, client, f"http://127.0.0.1:{free_port()}")
 
 
@@ -348,9 +349,25 @@ def test_processes_that_come_and_go_are_counted_each_from_its_own_beginning(plac
     assert place.releases.board().champion == 1
 
 
+def test_after_probation_too_there_is_somebody_to_go_back_to(place: Place) -> None:
+    """Nobody shadows any more and MLflow is away; the release of the champion before lies ready."""
+    crown(place, GOOD, release(linear((1.0, 0.9)), 2))
+    alone = Board(2, since=place.releases.board().since)
+    place.roles.ledger.append("confirmed", 2, "probation ended", cause="gate", numbers={"board": alone})
+    place.releases.set_board(alone)
+    told = Told(place)
+    told.look(2)
+    assert not any(told.second(2, answered=100) for _ in range(5))
+    assert told.second(2, answered=0, failed=20)
+    assert place.releases.board().champion == 1
+
+
 def test_nothing_is_asked_of_a_model_whose_prior_answers(place: Place) -> None:
     """There is nobody to go back to, and a constant does not fail."""
     place.releases.set_board(Board(0))
     told = Told(place)
     assert not any(told.second(0, answered=0, failed=50) for _ in range(5))
     assert place.roles.ledger.read() == []
+    facts = place.streams.fact("guard", GuardFacts)
+    assert facts is not None
+    assert facts.version is None
