@@ -218,6 +218,9 @@ class Mail(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 
     recipients: tuple[str, ...] = ()
     when: Literal["always", "drift"] = "drift"
+    """Which drift reports: all of them, or alarms."""
+    decisions: bool = True
+    """Also why a version was promoted, rolled back, retired, given up, or kept back though it has won."""
 
 
 class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -49,6 +49,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return self.state / "reports"
 
     @property
+    def dossier_folder(self) -> Path:
+        """Why each decision was made, a folder for each model."""
+        return self.state / "dossiers"
+
+    @property
     def outbox_folder(self) -> Path:
         return self.state / "outbox"
 

@@ -12,6 +12,7 @@ from contracts import events
 from contracts.events import Decision
 from contracts.lease import LeaseTaken, held
 from contracts.releases import Board
+from flows import dossiers
 from flows.approval import allowed_by, sentence
 from flows.handover import hand_over
 from flows.place import Place, place_named
@@ -34,7 +35,9 @@ def promote(model: str) -> list[str]:
     place = place_named(model)
     try:
         with held(place.client, model, "promote"):
-            done = decide_roles(place, time.time())
+            facts, now = place.learn_facts(), time.time()
+            done = decide_roles(place, now)
+            dossiers.keep(place, facts, now)
     except LeaseTaken as error:
         return [str(error)]
     lines = done or ["Nothing to change."]

@@ -105,6 +105,7 @@ def _enter(
     )
     release = Release(msgspec.structs.replace(manifest, version=version), onnx)
     numbers: dict[str, Any] = {"metrics": fitted.metrics, "training_set": lineage | window}
+    numbers["parity"] = {"rows": checked.rows, "max_abs_difference": checked.max_abs_difference}
     older = _of_learner(place, name)
     place.roles.enrol(release, reason, cause="retrain", numbers=numbers)
     for one in older:

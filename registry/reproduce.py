@@ -30,6 +30,11 @@ class Reproduced(msgspec.Struct, frozen=True):
     doubts: tuple[str, ...] = ()
     """Why the log may not have what the loop had."""
 
+    @property
+    def whys(self) -> tuple[str, ...]:
+        """Nothing where all is equal; else what may be why."""
+        return (self.doubts or ("the reason is not known",)) if self.differs else ()
+
 
 def can_be(line: Decision) -> bool:
     """Whether a line says where in the log its verdict was reached."""
@@ -50,17 +55,18 @@ def reproduce(
     *,
     since: float = 0.0,
     until: float = float("inf"),
+    only: int | None = None,
     uncovered: Collection[int] = (),
     fed: Callable[[float], None] = lambda at: None,
 ) -> Iterator[Reproduced]:
-    """Every verdict in the ledger between two epoch seconds, in order. `lines` are the whole ledger's.
+    """Every verdict in the ledger between two epoch seconds, or of one line only. `lines` are the whole ledger's.
 
     `fed` hears how far, in epoch seconds.
     """
     replay: Replay | None = None
     known: Any = None
     for line in lines:
-        if not (can_be(line) and since <= line.at <= until):
+        if not (can_be(line) and since <= line.at <= until) or only not in (None, line.seq):
             continue
         board, rules = history.board_after(lines[: line.seq]), _rules(lines[: line.seq + 1], model)
         tenure = board.champion, board.since, [getattr(rules, name) for name in COUNTED]

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from html import escape
 from pathlib import Path
 
 import deltalake
@@ -15,11 +16,14 @@ from click.testing import CliRunner, Result
 
 from contracts import streams
 from contracts.events import Decision
+from registry import dossier_words
 from registry.reproduce import can_be, reproduce
 from registry.retelling import Retelling, Turn
 from tests.flows.gate_scene import CONFIG, Scene, place_of
 from tests.flows.story import SOON, Story, played
 from tiltyard.cli import main
+from tiltyard.past import Past
+from tiltyard.why import told_about
 
 RECOMPUTE = Path(__file__).parent / "recompute.py"
 RULES = {
@@ -179,3 +183,39 @@ def test_rules_that_cannot_be_are_refused(tiltyard: Callable[..., Result]) -> No
     Path("wrong.toml").write_text("min_gain = 0.001\nmargin = 0.1\n")
     assert "min_gain: must exceed margin" in tiltyard("what-if", "--policy", "wrong.toml").stderr
     assert "none.toml: No such file" in tiltyard("what-if", "--policy", "none.toml").stderr
+
+
+@pytest.mark.parametrize("story", ["mistakes"], indirect=True)
+def test_why_and_why_not_are_told_with_the_ledger_s_figures(story: Story, tiltyard: Callable[..., Result]) -> None:
+    """Of one that was rolled back, one that was retired, and one that answers; the page says what the text says."""
+    lines = story.scene.lines("rolled_back", "retired")
+    for line in lines:
+        told = tiltyard("why", str(line.version)).stdout
+        assert line.reason in told
+        assert f"{line.numbers['n']:,} labelled requests" in told
+        assert line.hash in told
+    told = tiltyard("why", "2").stdout
+    assert told.startswith("Version 2 (constant) was rolled back; version 1 (constant) answers again\n")
+    assert tiltyard("why", "3", "--html", "three.html").exit_code == 0
+    page, text = Path("three.html").read_text(), tiltyard("why", "3").stdout
+    assert "<svg" in page
+    for sentence in text.splitlines():
+        words = escape(" ".join(sentence.split()))
+        assert words in page or "  " in sentence.strip(), sentence
+    assert tiltyard("why", "1").stdout == told
+    assert "the ledger of told-mistakes knows no version 9; it knows 1, 2, 3" in tiltyard("why", "9").stderr
+
+
+@pytest.mark.parametrize("story", ["mistakes"], indirect=True)
+def test_why_not_yet_is_told_from_the_log_alone(story: Story) -> None:
+    """Of a challenger that is still compared; the learn loop and Redis need not run."""
+    place = story.scene.place
+    lines = [line for line in place.roles.ledger.read() if line.kind in ("enrolled", "bootstrap", "policy")]
+    settings = msgspec.structs.replace(place.settings, redis_url="redis://127.0.0.1:1/0")
+    past = Past(place.name, settings, place.model, place.log.folder, lines, frozenset())
+    told = told_about(past, 2)
+    assert told.line is None
+    assert told.verdict is not None
+    assert told.verdict.n > 300
+    assert dossier_words.headline(told) == "Version 2 (constant) has won against version 1 (constant)"
+    assert "shown better, the promotion is rolled back" in dossier_words.text(told)

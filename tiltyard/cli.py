@@ -230,6 +230,22 @@ def verify_ledger(**options: Any) -> None:
         sys.exit(1)
 
 
+@main.command()
+@click.argument("version", type=click.IntRange(min=1))
+@click.option("--html", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write it as a page.")
+@_model_option
+@_state_option
+def why(version: int, html: Path | None, model: str | None, state: Path | None) -> None:
+    """Say why a version was promoted, rolled back, retired or given up, or why not yet.
+
+    Its counts and bounds, guardrails, segments and labels, what it was made from, and what would change the verdict.
+    The same is kept in the state folder and mailed when a decision is made.
+    """
+    from tiltyard.why import show
+
+    show(state, model, version, html)
+
+
 @main.command("what-if")
 @click.option("--policy", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Rules to try.")
 @click.option("--since", default="", metavar="TIME", help="From this time on. [the first decision]")

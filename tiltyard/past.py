@@ -11,7 +11,7 @@ from contracts.config import ConfigError, Model, seconds
 from contracts.events import Decision
 from contracts.log import Log
 from contracts.settings import Settings
-from flows import checkpoint
+from flows.dossiers import uncovered
 from registry import history
 from registry.replay import Replay
 from tiltyard import instance
@@ -51,13 +51,4 @@ def of(state: Path | None, model: str | None) -> Past:
         raise ConfigError(f"there are several models: choose one with --model ({', '.join(known.models)})")
     log = Log(chosen.log_folder, name, known.model(name).schema)
     lines = [msgspec.json.decode(line, type=Decision) for line in log.ledger()]
-    return Past(name, chosen, known.model(name), log.folder, lines, _uncovered(chosen.checkpoint_folder / name))
-
-
-def _uncovered(folder: Path) -> frozenset[int]:
-    """Of the learn loop's newest checkpoint, which remembers them for as long as it takes labels."""
-    try:
-        state = checkpoint.load(folder)
-    except checkpoint.CheckpointRefused:
-        return frozenset()
-    return frozenset(getattr(state, "uncovered", ()))
+    return Past(name, chosen, known.model(name), log.folder, lines, uncovered(chosen.checkpoint_folder / name))
