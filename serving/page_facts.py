@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 
 from contracts import events, streams
 from contracts.events import Decision
-from contracts.facts import DriftFacts, LearnFacts, ServingFacts, ShadowFacts
+from contracts.facts import DriftFacts, GuardFacts, LearnFacts, ServingFacts, ShadowFacts
 from contracts.releases import PRIOR_VERSION, Board, Kind
 
 SOURCES: tuple[streams.Source, ...] = ("predictions", "shadows", "feedback")
@@ -35,6 +35,7 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     learn: LearnFacts | None = None
     shadow: ShadowFacts | None = None
     watch: DriftFacts | None = None
+    guard: GuardFacts | None = None
     serving: tuple[ServingFacts, ...] = ()
     decisions: tuple[Decision, ...] = ()
     """Newest first."""
@@ -85,6 +86,7 @@ def _answers(answers: Sequence[Any]) -> Seen:
         learn=_decoded("learn", known.get("learn"), LearnFacts, unreadable),
         shadow=_decoded("shadow", known.get("shadow"), ShadowFacts, unreadable),
         watch=_decoded("watch", known.get("watch"), DriftFacts, unreadable),
+        guard=_decoded("guard", known.get("guard"), GuardFacts, unreadable),
         serving=_processes(known, unreadable),
         decisions=_decisions(decisions or (), unreadable),
         added={source: int((info or {}).get("entries-added", 0)) for source, info in infos.items()},

@@ -10,25 +10,17 @@ from contracts.config import Model
 from contracts.events import Decision
 from contracts.facts import ServingFacts, VersionFacts
 from contracts.releases import PRIOR_VERSION
-from serving import page_compare, page_examples, page_learners, page_plots, page_words
+from serving import page_compare, page_examples, page_learners, page_plots, page_watch, page_words
 from serving.disagreements import Lately
 from serving.page_compare import Speed
 from serving.page_examples import Disagreements
 from serving.page_facts import Seen
-from serving.page_learners import SILENT_S, Delays, Standing
+from serving.page_learners import Delays, Standing
 from serving.page_plots import Challenger, Drift
+from serving.page_watch import STALE_S, Alert, Probation
 
-STALE_S = 10.0
 NOTHING = Lately()
 _ROWS = 12
-
-
-@dataclass(frozen=True)
-class Alert:
-    """Something a person should know; a warning asks for something to be done."""
-
-    text: str
-    is_warning: bool = True
 
 
 @dataclass(frozen=True)
@@ -78,6 +70,7 @@ class Card:
     """Of the losses, for wide and for narrow screens."""
     versions: tuple[VersionRow, ...]
     left_out: int
+    probation: Probation | None
     challengers: tuple[Challenger, ...]
     disagreements: Disagreements | None
     speeds: tuple[Speed, ...]
@@ -104,7 +97,7 @@ def card(name: str, model: Model, seen: Seen, now: float, lately: Lately = NOTHI
         next_step=page_words.next_step(seen, model),
         why=page_words.why(crowned) if crowned and seen.board.champion else "",
         cause=crowned.cause if crowned else "",
-        alerts=tuple(_alerts(name, model, seen, now)),
+        alerts=tuple(page_watch.alerts(name, model, seen, now)),
         asked=seen.added.get("predictions", 0),
         labels=seen.added.get("feedback", 0),
         is_answered=seen.board.champion is not None,
@@ -114,6 +107,7 @@ def card(name: str, model: Model, seen: Seen, now: float, lately: Lately = NOTHI
         charts=page_plots.loss_charts(seen, model, versions, window, styles, begin),
         versions=tuple(_row(facts, seen, model, styles) for facts in versions[:_ROWS]),
         left_out=max(0, len(versions) - _ROWS),
+        probation=page_watch.probation_of(seen),
         challengers=tuple(
             page_plots.challenger_of(facts, seen, model, styles) for facts in page_plots.comparisons_of(seen)
         ),
@@ -184,39 +178,6 @@ def _quality(facts: VersionFacts, model: Model, window: int) -> Figure:
         return Figure(f"{100 * facts.accuracy:.1f} %", f"right, of {page_words.count(facts.n)} labelled", note)
     note = f"lately {page_words.number(lately[0][1])}" if lately else ""
     return Figure(page_words.number(facts.loss), f"mean absolute error on {page_words.count(facts.n)} labelled", note)
-
-
-def _alerts(name: str, model: Model, seen: Seen, now: float) -> Iterable[Alert]:
-    yield from _silences(seen, now)
-    for facts in seen.serving:
-        if now - facts.at > STALE_S:
-            continue
-        if facts.refused:
-            yield Alert(f"{facts.address}: {facts.refused}")
-        if facts.unlogged:
-            lost = page_words.count(facts.unlogged)
-            yield Alert(f"{facts.address} gave {lost} answers that could not be logged; no label can refer to them.")
-    for version, reason in (seen.shadow.refused if seen.shadow else {}).items():
-        yield Alert(f"The shadow scorer refused version {version}: {reason}")
-    for text in page_learners.warnings(name, model, seen, now):
-        yield Alert(text)
-    for text in page_learners.notes(name, seen, now):
-        yield Alert(text, is_warning=False)
-    if seen.unreadable:
-        yield Alert(
-            f"Published by another version of Tiltyard, and not understood: {page_words.listed(seen.unreadable)}."
-        )
-
-
-def _silences(seen: Seen, now: float) -> Iterable[Alert]:
-    if seen.learn is not None and now - seen.learn.at > SILENT_S:
-        silence = page_words.duration(now - seen.learn.at)
-        yield Alert(f"The learn flow has been silent for {silence}. Labels are kept, and learned when it is back.")
-    elif seen.learn is None and seen.added.get("feedback"):
-        yield Alert("The learn flow has not reported yet. Labels are kept, and learned when it starts.")
-    if seen.shadow is not None and now - seen.shadow.at > SILENT_S:
-        silence = page_words.duration(now - seen.shadow.at)
-        yield Alert(f"The shadow scorer has been silent for {silence}. Questions are kept, and scored when it is back.")
 
 
 def _health(seen: Seen, model: Model) -> Iterable[Figure]:

@@ -31,6 +31,7 @@ from contracts.facts import (
     ScoringFacts,
     ServingFacts,
     ShadowFacts,
+    WatchFacts,
 )
 from contracts.releases import Board, Manifest, Release, Releases
 from contracts.settings import Settings
@@ -51,12 +52,15 @@ learners.boosting = {algorithm = "hist_gradient_boosting", kind = "batch"}
 gate.segments = ["registrar"]
 gate.guardrails = {brier = 0.02}
 """
-REGISTRARS = ("gandi", "ovh", "namecheap", "enom", "tucows")
+REGISTRARS = ("gandi", "ovh", "godaddy", "enom", "tucows")
 NAMES = {1: "linear", 2: "tree", 3: "boosting", 4: "boosting"}
 KINDS: dict[str, Any] = {"linear": "online", "tree": "online", "boosting": "batch"}
 SPAN_S = 900.0
 ASKED = 9_000
 LATELY = 80
+WATCHED = WatchFacts(
+    previous=1, n=4_963, log_r=1.234, needed=6.907755, alarmed_at=None, limit=0.11, worse_than_itself_at=None
+)
 TURNS = (240, 300, 2_000, 4_000, 5_200, 6_000, 7_400)
 STEPS = (2, 0, 3, 9, 21, 40, 66, 90, 120, 141, 150, 121, 88, 60, 41, 25, 12, 7, 3, 1)
 Scores = dict[int, tuple[float, ...]]
@@ -142,6 +146,7 @@ def _story() -> tuple[LearnFacts, Board, list[Decision]]:
             ),
         },
         versions=record.version_facts(names),
+        champion=WATCHED,
         comparisons=record.comparison_facts(board.challengers, names, now),
     )
     return facts, board, lines.written
@@ -243,15 +248,15 @@ def _publish(client: redis.Redis, facts: LearnFacts, board: Board) -> None:
     streams.bury("feedback", "1-1", {b"e": b"x"}, "is no Feedback")
 
 
-def ask_lately(streams: Streams) -> None:
-    """The newest questions as they lie in the streams, two seconds apart; the older half has labels."""
+def ask_lately(streams: Streams, later: bool = False) -> None:
+    """The newest questions as they lie in the streams; the older half has labels. `later` ones follow on them."""
     dice, now, schema = random.Random(11), time.time(), configuration().model("phishing").schema
     for i in range(LATELY):
         label = dice.random() < 0.45
         scores = {version: _scores(dice, version, 8_900 + i, label) for version in (3, 2, 1, 4)}
         row = (round(dice.uniform(12, 140), 1), dice.randrange(90), dice.random() < 0.7, dice.choice(REGISTRARS))
         fields: Any = {events.FIELD: events.encode(Prediction(3, 0, scores.pop(3), row, schema.fingerprint))}
-        id_ = f"{round((now - 2 * (LATELY - i)) * 1000)}-0"
+        id_ = f"{round((now + i / 1000 if later else now - 2 * (LATELY - i)) * 1000)}-0"
         streams.client.xadd(streams.key("predictions"), fields, id=id_)
         streams.append_shadows([(id_, Shadow({version: (0, scored) for version, scored in scores.items()}))])
         if i < LATELY // 2:

@@ -5,12 +5,12 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 import redis
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Locator, Page
 
 from contracts.facts import LearnFacts
 from contracts.streams import Streams
 from tests.serving import scene
-from tests.serving.harness import Server
+from tests.serving.harness import Server, until
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 
@@ -130,6 +130,61 @@ def test_the_page_follows_what_changes_and_keeps_what_was_opened(
     assert page.locator("details[open] summary", has_text="earlier").count() == 1
 
 
+@pytest.mark.parametrize("page", [900], indirect=True)
+def test_whoever_stands_on_something_stays_there_while_figures_change(
+    page: Page, client: redis.Redis, facts: LearnFacts
+) -> None:
+    """Focus, place on the page and a matrix scrolled sideways survive the renewal of the part that they are in."""
+    section = page.locator(".disagreements")
+    button = section.get_by_role("button", name="Label disagreements")
+    button.focus()
+    page.evaluate("window.part = document.querySelector('.disagreements')")
+    before = page.evaluate("scrollY")
+    scene.ask_lately(Streams(client, "phishing"), later=True)
+    until(lambda: page.evaluate("document.querySelector('.disagreements') !== window.part"), 8)
+    assert page.evaluate("document.activeElement.textContent") == "Label disagreements"
+    assert page.evaluate("scrollY") == pytest.approx(before, abs=2)
+    matrix = page.locator(".scroll").first
+    matrix.evaluate("one => { one.style.width = '80px'; one.scrollLeft = 30; window.old = one; }")
+    changed = msgspec.structs.replace(facts.comparisons[0], uncovered=77)
+    told = msgspec.structs.replace(facts, comparisons=(changed, *facts.comparisons[1:]))
+    Streams(client, "phishing").set_fact("learn", told)
+    page.get_by_text("77 more could not be compared").wait_for(timeout=8_000)
+    assert page.evaluate("window.old.isConnected") is False
+
+
+@pytest.mark.parametrize("page", [1280], indirect=True)
+def test_segments_lie_on_the_screen_where_the_facts_say(page: Page, facts: LearnFacts) -> None:
+    """Distances from the line at zero are as the bounds are, one to the other."""
+    one = next(one for one in facts.comparisons if one.challenger == 4)
+    chart = page.locator(".challenger").filter(has_text="v4 boosting").locator(".segments .chart")
+    names, whiskers = chart.locator(".name").all_text_contents(), chart.locator(".whisker")
+    assert set(names) == set(one.segments)
+    zero, _ = ends(chart.locator(".zero"))
+    for i, name in enumerate(names):
+        left, right = ends(whiskers.nth(i))
+        lower, upper = one.bounds[name]
+        assert (right - zero) / (zero - left) == pytest.approx(upper / -lower, rel=0.01)
+
+
+def ends(path: Locator) -> tuple[float, float]:
+    """Left and right of what is drawn, without the width of the pen."""
+    left, right = path.evaluate("one => { const box = one.getBBox(); return [box.x, box.x + box.width]; }")
+    return left, right
+
+
+@pytest.mark.parametrize("page", [900], indirect=True)
+def test_on_paper_there_is_nothing_to_press(page: Page) -> None:
+    """And no chart is wider than the sheet, in ink on white, whatever the screen's scheme is."""
+    page.emulate_media(media="print", color_scheme="dark")
+    page.set_viewport_size({"width": 690, "height": 990})
+    assert page.locator("button:visible, nav:visible").count() == 0
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert page.locator(".loss .chart:visible").count() == 1
+    assert page.locator(".beside .chart:visible").count() == 3
+
+
 @pytest.mark.parametrize("page", [1280], indirect=True)
 def test_a_redis_that_went_away_is_announced(page: Page, client: redis.Redis) -> None:
     """While the page stands open, and until Redis is back."""
@@ -173,7 +228,7 @@ def test_the_page_reads_without_a_script(browser: Browser, address: str, facts: 
     scripted = browser.new_context(color_scheme="light" if scheme == "light" else "dark")
     opened = scripted.new_page()
     opened.goto(address)
-    for part in ("h2", ".why", ".caption", ".reason", ".verdict", ".standing", ".standings .note"):
+    for part in ("h2", ".why", ".caption", ".reason", ".verdict", ".standing", ".question", ".note", ".right", ".same"):
         assert contrast(opened, part) >= 4.5
     scripted.close()
 

@@ -13,14 +13,14 @@ import redis
 from contracts import config
 from contracts.config import parse
 from contracts.events import Decision, Feedback, Prediction, Shadow
-from contracts.facts import ComparisonFacts, LearnFacts
+from contracts.facts import ComparisonFacts, GuardFacts, LearnFacts
 from contracts.releases import Board, Releases
 from contracts.streams import Streams
 from registry.evidence import Evidence
 from serving import page_compare
 from serving.page_words import advantage
 from tests.serving import scene
-from tests.serving.scene import get, serving, words
+from tests.serving.scene import Lines, get, serving, words
 
 MODEL = scene.configuration().model("phishing")
 MANY = [f"kind {i}" for i in range(12)]
@@ -211,3 +211,42 @@ def test_the_learn_loops_other_figures_do_not_break_old_facts(address: str, clie
     page = get(address)[1]
     assert "Segments" not in page
     assert "brier" in page
+
+
+def test_the_champions_probation_is_told_as_the_facts_say(address: str, client: redis.Redis) -> None:
+    """With what happens where the meter is full; never as a probability."""
+    facts = scene.play(client)
+    page = get(address)[1]
+    told = words(page)
+    assert "Version 3 is on probation: on 4,963 questions it was compared with version 1 (linear)" in told
+    assert "Evidence for the former champion 0.54 of 3.00 (log₁₀ R)" in told
+    watched = msgspec.structs.replace(scene.WATCHED, previous=None)
+    Streams(client, "phishing").set_fact("learn", msgspec.structs.replace(facts, champion=watched))
+    time.sleep(0.6)
+    assert "is on probation: on" not in words(get(address)[1])
+
+
+def test_what_speaks_against_the_champion_is_a_warning(address: str, client: redis.Redis) -> None:
+    """A broken rule that nobody can follow, and a champion that is worse than it was."""
+    facts, kept = scene.play(client), Streams(client, "phishing")
+    guard = GuardFacts(at=facts.at, version=3, alert="In 12 s 9 of 300 questions got no answer; max_failures is 0.01.")
+    kept.set_fact("guard", guard)
+    watched = msgspec.structs.replace(scene.WATCHED, worse_than_itself_at=2_310)
+    kept.set_fact("learn", msgspec.structs.replace(facts, champion=watched))
+    page = get(address)[1]
+    assert page.count('class="alert warning"') == 2
+    assert str(guard.alert) in words(page)
+    assert "Version 3 does worse than in its own past, shown after 2,310 labelled questions." in words(page)
+
+
+def test_a_winner_that_waits_for_a_person_says_what_to_type(address: str, client: redis.Redis) -> None:
+    """Until it is answered, or has not won any more."""
+    facts = scene.play(client)
+    lines = Lines("phishing", client, seq=60)
+    lines.write(facts.at, "asked", 4, "Version 4 asks to answer instead of 3: 2.0 points fewer mistakes.")
+    page = get(address)[1]
+    assert "<code>tiltyard approve 4 --model phishing</code>" in page
+    assert "<code>tiltyard refuse 4 --model phishing --reason TEXT</code>" in page
+    lines.write(facts.at, "declined", 4, "Version 4 is not wanted.", cause="ada")
+    time.sleep(0.6)
+    assert "tiltyard approve" not in get(address)[1]
