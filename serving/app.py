@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import AsyncIterator
 from enum import Enum
+from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
@@ -148,14 +149,21 @@ def _add_views(app: FastAPI, state: State) -> None:
     async def prometheus() -> Response:
         return Response(metrics.text(state), media_type="text/plain; version=0.0.4; charset=utf-8")
 
-    @app.get("/reports/{model}/{file}", summary="A drift report", response_class=FileResponse)
-    def report(model: str, file: str) -> FileResponse:
+    def shelf(folder: Path, model: str, file: str) -> FileResponse:
         if model not in state.models:
             raise _unknown(state, model)
-        path = state.settings.report_folder / model / file
+        path = folder / model / file
         if not _REPORT.fullmatch(file) or not path.is_file():
             raise Refusal(404, f'{model} has no report "{file}"')
         return FileResponse(path)
+
+    @app.get("/reports/{model}/{file}", summary="A drift report", response_class=FileResponse)
+    def report(model: str, file: str) -> FileResponse:
+        return shelf(state.settings.report_folder, model, file)
+
+    @app.get("/dossiers/{model}/{file}", summary="Why a decision was made", response_class=FileResponse)
+    def dossier(model: str, file: str) -> FileResponse:
+        return shelf(state.settings.dossier_folder, model, file)
 
 
 async def read_body(request: Request, limit: int) -> bytes:

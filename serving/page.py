@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -129,6 +130,7 @@ def _renderer(config: Config, settings: Settings) -> Render:
             asks=alone is not None and not config.models[alone].label.is_regression,
             span=span,
             shown=DECISIONS_SHOWN,
+            dossiers={name: _dossiers(settings.dossier_folder / name) for name in chosen},
             now=now,
             seen_at=latest.at,
             away=latest.away,
@@ -138,6 +140,11 @@ def _renderer(config: Config, settings: Settings) -> Render:
         return text, policy
 
     return render
+
+
+def _dossiers(folder: Path) -> dict[int, str]:
+    """The pages that tell why, by the number of the ledger line that they belong to."""
+    return {int(page.name[:6]): page.name for page in folder.glob("[0-9]" * 6 + "-*.html")}
 
 
 def _environment() -> jinja2.Environment:

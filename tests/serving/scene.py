@@ -12,6 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -319,9 +320,10 @@ def drift(now: float) -> DriftFacts:
 
 
 @contextlib.contextmanager
-def serving(redis_url: str, config: Config | None = None) -> Iterator[str]:
+def serving(redis_url: str, config: Config | None = None, state: Path | None = None) -> Iterator[str]:
     """The address of a server that has nothing but the page."""
-    config, settings, port = config or configuration(), Settings(redis_url=redis_url), free_port()
+    settings = Settings(redis_url=redis_url) if state is None else Settings(redis_url=redis_url, state=state)
+    config, port = config or configuration(), free_port()
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

@@ -4,6 +4,7 @@ import json
 import re
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -250,3 +251,16 @@ def test_a_winner_that_waits_for_a_person_says_what_to_type(address: str, client
     lines.write(facts.at, "declined", 4, "Version 4 is not wanted.", cause="ada")
     time.sleep(0.6)
     assert "tiltyard approve" not in get(address)[1]
+
+
+def test_a_decision_leads_to_its_dossier(redis_url: str, client: redis.Redis, tmp_path: Path) -> None:
+    """Where there is one."""
+    scene.play(client)
+    promoted = next(line for line in Streams(client, "phishing").decisions() if line.kind == "promoted")
+    name = f"{promoted.seq:06}-promoted-version-3.html"
+    (tmp_path / "dossiers" / "phishing").mkdir(parents=True)
+    (tmp_path / "dossiers" / "phishing" / name).write_text("why")
+    with serving(redis_url, state=tmp_path) as address:
+        page = get(address)[1]
+    assert page.count(f'<a href="/dossiers/phishing/{name}">Dossier</a>') == 1
+    assert page.count("/dossiers/") == 1

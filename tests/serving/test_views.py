@@ -3,6 +3,7 @@
 import time
 
 import msgspec
+import pytest
 import redis
 
 from contracts.facts import ComparisonFacts, LearnerFacts, LearnFacts, ServingFacts, VersionFacts
@@ -86,13 +87,14 @@ def test_a_process_publishes_its_facts(server: Server, client: redis.Redis) -> N
     assert abs(fact.at - time.time()) < 5
 
 
-def test_reports_are_served_and_nothing_else(server: Server) -> None:
-    """A report by its name; no path leads out of its folder."""
-    folder = server.where.report_folder / "fruit"
+@pytest.mark.parametrize("shelf", ["reports", "dossiers"])
+def test_reports_and_dossiers_are_served_and_nothing_else(server: Server, shelf: str) -> None:
+    """Each by its name; no path leads out of its folder."""
+    folder = server.where.state / shelf / "fruit"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "drift-1.html").write_text("<p>drift</p>")
     (folder / "secret.txt").write_text("no")
-    assert server.ask("GET", "/reports/fruit/drift-1.html") == (200, "<p>drift</p>")
+    assert server.ask("GET", f"/{shelf}/fruit/drift-1.html") == (200, "<p>drift</p>")
     for path in (
         "fruit/secret.txt",
         "fruit/none.html",
@@ -100,7 +102,7 @@ def test_reports_are_served_and_nothing_else(server: Server) -> None:
         "fruit/.html",
         "nobody/x.html",
     ):
-        assert server.ask("GET", f"/reports/{path}")[0] == 404
+        assert server.ask("GET", f"/{shelf}/{path}")[0] == 404
 
 
 def test_the_api_describes_each_model(server: Server) -> None:
