@@ -59,6 +59,7 @@ class Registry:
         # Read when mlflow is first imported or called; whoever set them otherwise keeps their choice.
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+        os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # that is for what commands answer
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # seven by default: minutes until Unavailable
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
         with warnings.catch_warnings():
