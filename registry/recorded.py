@@ -33,8 +33,9 @@ class Recorded(NamedTuple):
 
 def columns(rules: Gate) -> list[str]:
     """What `read` needs of the table `predictions`."""
-    unit = [] if rules.unit in (None, "entity") else [f"x_{rules.unit}"]
-    return ["offset", "version", "revision", "scores", "shadows", "entity", *unit, *(f"x_{n}" for n in rules.segments)]
+    unit = [] if rules.unit in (None, "entity") else [str(rules.unit)]
+    features = {*rules.segments, *unit}
+    return ["offset", "version", "revision", "scores", "shadows", "entity", *(f"x_{name}" for name in sorted(features))]
 
 
 def read(table: pa.Table, rules: Gate) -> list[Recorded]:

@@ -16,6 +16,7 @@ from registry.gate import Verdict
 from registry.guards import judge
 from registry.replay import Replay
 
+_BY_THE_GATE = ("verdict", "asked", "approved", "promoted", "rolled_back", "retired")
 COUNTED = ("loss", "costs", "clip", "maturity", "guardrails", "segments", "unit", "unit_window", "correction_lag")
 """Rules by which the learn loop counts; the others are the gate's, and may change between two looks."""
 
@@ -37,8 +38,8 @@ class Reproduced(msgspec.Struct, frozen=True):
 
 
 def can_be(line: Decision) -> bool:
-    """Whether a line says where in the log its verdict was reached."""
-    return line.version is not None and line.numbers.get("through", -1) >= 0
+    """Whether a line holds a verdict by the rules in force, and says where in the log it was reached."""
+    return line.kind in _BY_THE_GATE and line.version is not None and line.numbers.get("through", -1) >= 0
 
 
 def subject(line: Decision) -> int:

@@ -15,6 +15,7 @@ import numpy as np
 
 UNITS_S = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 STAKES = 0.9 * 2.0 ** (-np.arange(16) / 2)
+KINDS = ("verdict", "asked", "approved", "promoted", "rolled_back", "retired")
 NUMBERS = ("n", "wins", "losses", "mean", "log_e", "needed", "lower", "upper")
 
 
@@ -101,7 +102,7 @@ def main(folder, classes):
     for line in (json.loads(row["line"]) for row in lines):
         numbers = line["numbers"]
         gate = numbers["gate"] if line["kind"] == "policy" else gate
-        if numbers.get("through", -1) >= 0:
+        if numbers.get("through", -1) >= 0 and line["kind"] in KINDS:
             span, first, newest = int(seconds(gate["maturity"]) * 1000) << 20, {}, {}
             for label in given:
                 of = label["prediction_offset"]

@@ -26,6 +26,7 @@ def played(scene: Scene) -> "Story":
     for _ in range(6):
         story.ask(200, {1: 0.7, 2: 0.85, 3: 0.55})
         story.look()
+    story.restart()
     for _ in range(5):
         story.ask(200, {1: 0.85, 2: 0.6, 3: 0.5})
         story.look()
@@ -46,8 +47,7 @@ class Story:
     def __post_init__(self) -> None:
         self.began_s = self.at_ms / 1000
         self.rng = random.Random(self.seed)
-        self.loop = Loop(self.scene.place)
-        self.loop.batch, self.loop.write_at = 100, float("inf")
+        self._open()
         self.coming: list[tuple[int, int, str, str]] = []
         self.given = 0
         self.firsts: dict[str, str] = {}
@@ -84,9 +84,18 @@ class Story:
         self.loop.save()
         return decide_roles(self.scene.place, self.now)
 
+    def restart(self) -> None:
+        """The learn loop stops and goes on from its checkpoint, with labels that wait to mature."""
+        self.end()
+        self._open()
+
     def end(self) -> None:
         """All that has happened is in the durable log."""
         self.loop.close()
+
+    def _open(self) -> None:
+        self.loop = Loop(self.scene.place)
+        self.loop.batch, self.loop.write_at = 100, float("inf")
 
     def _scores(self, answer: int) -> tuple[float, float]:
         sure = self.rng.uniform(0.55, 0.95)
@@ -95,7 +104,7 @@ class Story:
     def _label(self, id_: str, truth: int, lost: float, corrected: float) -> None:
         at = self.at_ms + self.delay * STEP_MS
         if self.rng.random() < lost:
-            at += 3_000 * STEP_MS  # long after it has matured
+            at += 600 * STEP_MS  # long after it has matured
         if self.rng.random() < corrected:
             heapq.heappush(self.coming, (at, self.rng.random(), id_, CLASSES[1 - truth]))
             at += self.rng.choice([20, 400]) * STEP_MS
