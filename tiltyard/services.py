@@ -75,6 +75,15 @@ def services(chosen: Settings, config: Config, elsewhere: Collection[str]) -> li
             after=("serving",),
             stage=2,
         ),
+        Service(
+            name="guard",
+            command=_python("flows.guard"),
+            environment=here,
+            is_ready=lambda: probes.has_fresh_facts(chosen.redis_url, models, "guard", started_at),
+            needs=("valkey", "bootstrap"),
+            after=("serving",),
+            stage=2,
+        ),
         _mlflow(chosen, here, "mlflow" in elsewhere),
         _prefect(chosen, here, "prefect" in elsewhere),
         Service(

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from contracts import config, streams
 from contracts.config import Model
-from contracts.facts import DriftFacts, LearnFacts, ServingFacts, ShadowFacts
+from contracts.facts import DriftFacts, GuardFacts, LearnFacts, ServingFacts, ShadowFacts
 from contracts.log import Log
 from contracts.releases import PRIOR_VERSION, Releases
 from contracts.settings import Settings
@@ -81,6 +81,7 @@ def _model(chosen: Settings, client: redis.Redis, name: str, model: Model) -> di
         "warnings": [
             *page_learners.warnings(name, model, seen, now),
             *(line.reason for line in seen.decisions if line.kind == "deleted" and line.version in board.versions),
+            *_of_champion(kept, learn),
         ],
         "notes": [
             *page_learners.notes(name, seen, now),
@@ -91,6 +92,19 @@ def _model(chosen: Settings, client: redis.Redis, name: str, model: Model) -> di
         "processes": _processes(kept, learn),
         "drift": msgspec.to_builtins(kept.fact("watch", DriftFacts)),
     }
+
+
+def _of_champion(kept: Streams, learn: LearnFacts | None) -> Iterator[str]:
+    """Why the champion should perhaps not answer, while it does."""
+    guard = kept.fact("guard", GuardFacts)
+    if guard is not None and guard.alert:
+        yield guard.alert
+    watch = learn.champion if learn is not None else None
+    if watch is not None and watch.worse_than_itself_at is not None and watch.limit is not None:
+        yield (
+            f"The champion does worse than it did: its loss is above the {watch.limit:.1%} of its range that its first "
+            "labels allow, and nobody else is shown to be better."
+        )
 
 
 def _requests(chosen: Settings, kept: Streams, name: str, model: Model) -> list[str]:
@@ -137,12 +151,13 @@ def _streams(kept: Streams, learn: LearnFacts | None) -> dict[str, dict[str, int
 def _processes(kept: Streams, learn: LearnFacts | None) -> dict[str, Any]:
     """Seconds since each process was heard of."""
     now, facts = time.time(), kept.facts()
-    shadow = kept.fact("shadow", ShadowFacts)
+    shadow, guard = kept.fact("shadow", ShadowFacts), kept.fact("guard", GuardFacts)
     serving = [msgspec.json.decode(fact, type=ServingFacts) for n, fact in facts.items() if n.startswith("serving:")]
     return {
         "serving": [{**msgspec.to_builtins(one), "silent_s": now - one.at} for one in serving],
         "shadow": None if shadow is None else {**msgspec.to_builtins(shadow), "silent_s": now - shadow.at},
         "learn": None if learn is None else {"silent_s": now - learn.at},
+        "guard": None if guard is None else {**msgspec.to_builtins(guard), "silent_s": now - guard.at},
     }
 
 
