@@ -50,11 +50,13 @@ class Replay:
         *,
         uncovered: Collection[int] = (),
         champion: Champion | None = None,
+        fed: Callable[[float], None] = lambda at: None,
     ):
         """Plays the log in a model's `folder`, from the predictions after the offset `since`.
 
         `uncovered` are labelled predictions whose shadow scores came too late to count. `champion` tells who answers
-        at an offset in another telling than the recorded one, and None where it is the recorded one.
+        at an offset in another telling than the recorded one, and None where it is the recorded one. `fed` hears now
+        and then up to which epoch second the log was read.
         """
         self.rules, self.model = rules, model
         self.record = Record(rules, rules.loss or ("absolute" if model.label.is_regression else "zero_one"))
@@ -64,7 +66,7 @@ class Replay:
         """Fed, all and those that changed an earlier one."""
         self.through = since
         """Predictions below this offset have been fed."""
-        self._since, self._uncovered, self._champion = since, frozenset(uncovered), champion
+        self._since, self._uncovered, self._champion, self._fed = since, frozenset(uncovered), champion, fed
         self._maturity = events.span(seconds(rules.maturity))
         is_negative = model.labels.on_timeout == "negative" and not model.label.is_regression
         self._negative = model.label.class_texts[0] if is_negative else None
@@ -134,7 +136,9 @@ class Replay:
     def _read_predictions(self) -> Iterator[list[Recorded]]:
         wanted, end = recorded.columns(self.rules), self._predictions.position()
         for piece in tape.slices(self._predictions, wanted, self._since, end):
-            yield recorded.read(piece, self.rules)
+            rows = recorded.read(piece, self.rules)
+            self._fed(events.seconds_at(rows[-1].offset))
+            yield rows
 
     def _read_labels(self) -> Iterator[list[Given]]:
         """Labels that come in time, and corrections of those; what else comes late is no evidence."""

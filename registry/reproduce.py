@@ -62,7 +62,7 @@ def reproduce(
 ) -> Iterator[Reproduced]:
     """Every verdict in the ledger between two epoch seconds, or of one line only. `lines` are the whole ledger's.
 
-    `fed` hears how far, in epoch seconds.
+    `fed` hears now and then up to which epoch second the log was read.
     """
     replay: Replay | None = None
     known: Any = None
@@ -73,9 +73,8 @@ def reproduce(
         tenure = board.champion, board.since, [getattr(rules, name) for name in COUNTED]
         if replay is None or tenure != known:
             begin = events.offset(board.since)
-            replay, known = Replay(folder, model, rules, begin, uncovered=uncovered), tenure
+            replay, known = Replay(folder, model, rules, begin, uncovered=uncovered, fed=fed), tenure
         yield _again(replay, line, board, rules, lines)
-        fed(line.at)
 
 
 def _again(replay: Replay, line: Decision, board: Board, rules: Gate, lines: Sequence[Decision]) -> Reproduced:

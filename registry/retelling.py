@@ -47,10 +47,12 @@ class Retelling:
         *,
         online: Collection[int] = (),
         uncovered: Collection[int] = (),
+        fed: Callable[[float], None] = lambda at: None,
     ):
         """The other rules decide from the epoch second `since` on; before it, all was as the ledger has it.
 
-        `online` are versions that go on shadowing once they are decided; `uncovered` as for `Replay`.
+        `online` are versions that go on shadowing once they are decided; `uncovered` and `fed` as for
+        `Replay`.
         """
         before = history.until(lines, since)
         self.rules, self.online, self.now = rules, frozenset(online), since
@@ -62,15 +64,14 @@ class Retelling:
         self._known: dict[int, str] = {}
         self._seen: object = None
         begin = events.offset(self.board.since)
-        self.replay = Replay(folder, model, rules, begin, uncovered=uncovered, champion=self._champion)
+        self.replay = Replay(folder, model, rules, begin, uncovered=uncovered, champion=self._champion, fed=fed)
         self.replay.record.begin(self.board, begin)
 
-    def until(self, end: float, every_s: float, fed: Callable[[float], None] = lambda at: None) -> Iterator[Turn]:
-        """What would have been decided, looking every so often until an epoch second; `fed` hears of each look."""
+    def until(self, end: float, every_s: float) -> Iterator[Turn]:
+        """What would have been decided, looking every so often until an epoch second."""
         while self.now < end:
             self.now = min(self.now + every_s, end)
             yield from self._look()
-            fed(self.now)
 
     def standing(self) -> dict[int, Verdict]:
         """The verdicts at the last look, by challenger."""

@@ -21,6 +21,7 @@ from registry.reproduce import can_be, reproduce
 from registry.retelling import Retelling, Turn
 from tests.flows.gate_scene import CONFIG, Scene, place_of
 from tests.flows.story import SOON, Story, played
+from tiltyard import what_if
 from tiltyard.cli import main
 from tiltyard.past import Past
 from tiltyard.why import told_about
@@ -220,3 +221,19 @@ def test_why_not_yet_is_told_from_the_log_alone(story: Story) -> None:
     assert told.verdict.n > 300
     assert dossier_words.headline(told) == "Version 2 (constant) has won against version 1 (constant)"
     assert "shown better, the promotion is rolled back" in dossier_words.text(told)
+
+
+def test_progress_is_told_once_it_takes_long(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing for two seconds; then where it is, on standard error, and not with every slice."""
+    now = [0.0]
+    monkeypatch.setattr("tiltyard.what_if.time.monotonic", lambda: now[0])
+    fed = what_if._progress("replaying", 1_000.0, 2_000.0)
+    fed(1_100.0)
+    assert capsys.readouterr().err == ""
+    for now[0] in (2.5, 3.0, 11.0, 13.0):
+        fed(1_500.0)
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.startswith("replaying: 50%, 1970-01-01")
+    assert second == first

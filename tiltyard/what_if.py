@@ -7,7 +7,7 @@ import json
 import sys
 import time
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -44,21 +44,21 @@ def run(
         raise ConfigError(f"{past.name} has no ledger yet: nothing has happened that could have gone otherwise")
     begin = moment(since).timestamp() if since else past.lines[0].at
     end = moment(until).timestamp() if until else max(past.end, past.lines[-1].at)
+    rules = None if policy is None else rules_in(policy, past.settings.config, past.name)
+    every_s = _every_s(every, past.model)
+    fed = _progress("replaying the ledger", begin, end)
     again = list(
-        _telling("replaying the ledger", begin, end, lambda fed: reproduce(
-            past.folder, past.model, past.lines, since=begin, until=end, uncovered=past.uncovered, fed=fed,
-        ))
-    )  # fmt: skip
+        reproduce(past.folder, past.model, past.lines, since=begin, until=end, uncovered=past.uncovered, fed=fed)
+    )
     did = [line for line in past.lines if begin <= line.at <= end and line.cause == GATE and line.kind in _TOLD]
     told: dict[str, Any] = {"model": past.name, "since": begin, "until": end, "replayed": words.replayed(again)}
     lines = [*words.replayed_in_words(past.name, again, did)]
-    if policy is not None:
-        rules = rules_in(policy, past.settings.config, past.name)
+    if policy is not None and rules is not None:
+        fed = _progress(f"trying {policy}", begin, end)
         telling = Retelling(
-            past.folder, past.model, rules, past.lines, begin, online=past.online, uncovered=past.uncovered
+            past.folder, past.model, rules, past.lines, begin, online=past.online, uncovered=past.uncovered, fed=fed
         )
-        every_s = _every_s(every, past.model)
-        turns = list(_telling(f"trying {policy}", begin, end, lambda fed: telling.until(end, every_s, fed)))
+        turns = list(telling.until(end, every_s))
         changed = words.changed(past.model.gate, rules)
         told |= {"changed": changed, "looking_every_s": every_s, "limits": words.limits(past, telling, rules)}
         told |= {"would": msgspec.to_builtins(turns), "did": msgspec.to_builtins(did)}
@@ -107,10 +107,8 @@ def _every_s(every: str, model: Model) -> float:
         return seconds(_EVERY)  # a cron line, or "off"
 
 
-def _telling(
-    what: str, begin: float, end: float, begun: Callable[[Callable[[float], None]], Iterator[Any]]
-) -> Iterator[Any]:
-    """Says on standard error how far it is, once it takes more than two seconds."""
+def _progress(what: str, begin: float, end: float) -> Callable[[float], None]:
+    """Says on standard error how far it is between two epoch seconds, once it takes more than two seconds."""
     told_at = time.monotonic() + _QUIET_S
     on_screen = sys.stderr.isatty()
 
@@ -118,9 +116,8 @@ def _telling(
         nonlocal told_at
         if time.monotonic() >= told_at:
             share = min(1.0, max(0.0, (at - begin) / max(end - begin, 1e-9)))
-            print(
-                f"{what}: {share:.0%}, {words.clock(at)}", end="\r" if on_screen else "\n", file=sys.stderr, flush=True
-            )
+            told = f"{what}: {share:.0%}, {words.clock(at)}"
+            print(told, end="\r" if on_screen else "\n", file=sys.stderr, flush=True)
             told_at = time.monotonic() + (0.2 if on_screen else 10.0)
 
-    yield from begun(fed)
+    return fed
