@@ -107,6 +107,9 @@ class ComparisonFacts(msgspec.Struct, frozen=True, kw_only=True):
 class WatchFacts(msgspec.Struct, frozen=True, kw_only=True):
     """The watch on the champion, by labels."""
 
+    version: int | None
+    since: int
+    """Offset from which it reigns."""
     previous: int | None
     """The former champion, while it is under probation."""
     n: int

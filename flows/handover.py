@@ -27,10 +27,10 @@ def hand_over(place: Place, board: Board, version: int, verdict: Verdict, cause:
     else:
         place.roles.promote(version, verdict.reason, over=board.champion, cause=cause, numbers=numbers)
     log.info("champion model=%s version=%d over=%d reason=%s", place.name, version, board.champion, verdict.reason)
-    return f"Version {version} answers instead of {board.champion}: {verdict.reason} {_served(place, version)}"
+    return f"Version {version} answers instead of {board.champion}: {verdict.reason} {served(place, version)}"
 
 
-def _served(place: Place, version: int) -> str:
+def served(place: Place, version: int) -> str:
     """Waits until a serving process says that it answers with a version."""
     began = time.monotonic()
     while time.monotonic() - began < SERVED_WITHIN_S:

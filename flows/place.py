@@ -48,6 +48,11 @@ class Place:
         timed_out = events.span(now - maturity_s) if labels.on_timeout == "negative" else -1
         return self.log.examples(last, rule=labels.combine, negative_before=timed_out)
 
+    def is_online(self, version: int | None) -> bool:
+        """Whether a version goes on learning."""
+        manifest = None if version is None else self.releases.manifest(version)
+        return manifest is not None and manifest.kind == "online"
+
     def learn_facts(self) -> LearnFacts | None:
         """What the learn loop made known last, or None before its first checkpoint."""
         return self.streams.fact("learn", LearnFacts)

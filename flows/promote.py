@@ -8,17 +8,16 @@ import msgspec
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 
-from contracts import events
 from contracts.events import Decision
 from contracts.lease import LeaseTaken, held
 from contracts.releases import Board
-from flows import dossiers
+from flows import dossiers, probation
 from flows.approval import allowed_by, sentence
 from flows.handover import hand_over
 from flows.place import Place, place_named
 from flows.verdicts import CAUSE, enter_changes, standing
 from registry import history, policy
-from registry.gate import PROBATION_MATURED, PROBATION_S, Verdict
+from registry.gate import Verdict
 from registry.promotion import Barred, Stale
 from registry.versions import UnknownVersion
 
@@ -52,7 +51,11 @@ def decide_roles(place: Place, now: float) -> list[str]:
     lines = place.roles.ledger.read()
     verdicts = standing(place, board, lines, now)
     enter_changes(place, lines, verdicts)
+    if place.model.gate.tried is not None:
+        enter_changes(place, lines, standing(place, board, lines, now, place.model.gate.tried), "dry_run")
     lines = place.roles.ledger.read()
+    if (told := probation.rolled_back(place, board)) is not None:
+        return [told]
     winners = [version for version, verdict in verdicts.items() if verdict.decision == "promote"]
     done: list[str] = []
     for version in sorted(winners, key=lambda version: verdicts[version].lower, reverse=True):
@@ -64,7 +67,7 @@ def decide_roles(place: Place, now: float) -> list[str]:
             return [*done, hand_over(place, board, version, verdicts[version], cause)]
         except (Stale, Barred, UnknownVersion) as error:
             done.append(_refuse(place, lines, version, error))
-    return [*done, *_end_probation(place, board, verdicts, now), *_retire(place, board, verdicts)]
+    return [*done, *probation.ended(place, board, verdicts, now), *_retire(place, board, verdicts)]
 
 
 def _refuse(place: Place, lines: Sequence[Decision], version: int, error: Exception) -> str:
@@ -75,19 +78,6 @@ def _refuse(place: Place, lines: Sequence[Decision], version: int, error: Except
     return reason
 
 
-def _end_probation(place: Place, board: Board, verdicts: Mapping[int, Verdict], now: float) -> list[str]:
-    """The old champion has had its chance to prove the promotion wrong."""
-    previous = verdicts.get(board.previous) if board.previous is not None else None
-    if previous is None:
-        return []
-    age_s = now - events.seconds_of(board.since)
-    if previous.n < PROBATION_MATURED and age_s < PROBATION_S:
-        return []
-    reason = f"Probation ended after {previous.n:,} labelled requests: {previous.reason}"
-    place.roles.confirm(reason, keep=_is_online(place, board.previous), cause=CAUSE)
-    return [reason]
-
-
 def _retire(place: Place, board: Board, verdicts: Mapping[int, Verdict]) -> list[str]:
     """Takes decided batch challengers out of the shadow.
 
@@ -96,12 +86,7 @@ def _retire(place: Place, board: Board, verdicts: Mapping[int, Verdict]) -> list
     done: list[str] = []
     for version, verdict in verdicts.items():
         is_over = verdict.decision in ("retire", "give_up", "inconclusive")
-        if is_over and version != board.previous and not _is_online(place, version):
+        if is_over and version != board.previous and not place.is_online(version):
             place.roles.retire(version, verdict.reason, cause=CAUSE, numbers=msgspec.to_builtins(verdict))
             done.append(f"Version {version} left the shadow: {verdict.reason}")
     return done
-
-
-def _is_online(place: Place, version: int | None) -> bool:
-    manifest = None if version is None else place.releases.manifest(version)
-    return manifest is not None and manifest.kind == "online"

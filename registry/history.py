@@ -49,10 +49,10 @@ def tenure_began(lines: Sequence[Decision]) -> int:
     return began
 
 
-def verdicts(lines: Sequence[Decision]) -> dict[int, Decision]:
-    """The newest line of this tenure that says where a challenger stands, by version."""
+def verdicts(lines: Sequence[Decision], kind: str = "verdict") -> dict[int, Decision]:
+    """The newest line of this tenure that says where a challenger stands, by version; or would by other rules."""
     tenure = lines[tenure_began(lines) :]
-    return {line.version: line for line in tenure if line.kind == "verdict" and line.version is not None}
+    return {line.version: line for line in tenure if line.kind == kind and line.version is not None}
 
 
 def asked(lines: Sequence[Decision], version: int) -> Decision | None:

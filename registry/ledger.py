@@ -28,7 +28,7 @@ Kind = Literal[
     # Who answers and who shadows; these carry the board, but for a `moved_by_hand` that was moved back.
     "prior", "bootstrap", "enrolled", "promoted", "rolled_back", "retired", "confirmed", "moved_by_hand",
     # What the gate holds to be so, and what people answer it.
-    "policy", "verdict", "budget", "refused", "asked", "approved", "declined", "deleted",
+    "policy", "verdict", "dry_run", "budget", "refused", "asked", "approved", "declined", "deleted",
     # What is learned and published.
     "corrected", "erased", "frozen", "unfrozen", "accepted", "pardoned",
 ]  # fmt: skip

@@ -41,9 +41,12 @@ class Watch:
         if self.limit is not None:
             self.against_past.add_many(np.clip(losses - self.limit, -1.0, 1.0))
 
-    def facts(self, previous: int | None) -> WatchFacts:
+    def facts(self, version: int | None, since: int, previous: int | None) -> WatchFacts:
+        """Of the champion that reigns since an offset, and the one before it, while it is under probation."""
         ours, past = self.against_previous, self.against_past
         return WatchFacts(
+            version=version,
+            since=since,
             previous=previous,
             n=ours.n,
             log_r=ours.log_r if ours.n else 0.0,

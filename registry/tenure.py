@@ -268,7 +268,7 @@ class Record:
             comparison.forget_before(at)
 
     def watch_facts(self) -> WatchFacts:
-        return self.watch.facts(self.previous)
+        return self.watch.facts(self.champion, self.since, self.previous)
 
     def version_facts(self, learners: dict[int, str]) -> tuple[VersionFacts, ...]:
         return tuple(

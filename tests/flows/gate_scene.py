@@ -9,7 +9,7 @@ import redis
 
 from contracts.config import parse
 from contracts.events import Decision, Prediction
-from contracts.facts import ComparisonFacts, LearnFacts
+from contracts.facts import ComparisonFacts, LearnFacts, WatchFacts
 from contracts.settings import Settings
 from flows.place import Place, open_place
 from flows.promote import decide_roles
@@ -60,7 +60,8 @@ class Scene:
         self.know(**pairs)
         return decide_roles(self.place, time.time() + after_s)
 
-    def know(self, **pairs: tuple[int, int]) -> None:
+    def know(self, watch: WatchFacts | None = None, **pairs: tuple[int, int]) -> None:
+        """What the next look finds; `watch` is that on the champion."""
         self.pairs |= {int(name[1:]): counts for name, counts in pairs.items()}
         board = self.place.releases.board()
         comparisons = tuple(
@@ -69,7 +70,7 @@ class Scene:
         facts = LearnFacts(
             at=time.time(), last_feedback_id="0-0", feedback=0, joined=0, orphans=0, duplicates=0, corrections=0,
             late=0, uncovered=0, pending=0, matured=0, dead_letters=0, loss="zero_one", delay_s=None, learners={},
-            versions=(), comparisons=comparisons,
+            versions=(), comparisons=comparisons, champion=watch,
         )  # fmt: skip
         self.place.streams.set_fact("learn", facts)
 

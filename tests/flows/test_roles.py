@@ -38,19 +38,10 @@ min_rows = 50
 """
 
 
-pytestmark = pytest.mark.xdist_group("roles")  # the second test goes on where the first one ends
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One state folder, since a fresh MLflow store takes seconds."""
-    return tmp_path_factory.mktemp("roles")
-
-
 @pytest.fixture
-def place(folder: Path, client: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> Place:
-    monkeypatch.chdir(folder)  # where MLflow without a server puts artifacts
-    return place_in(folder, client, CONFIG)
+def place(tmp_path: Path, client: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> Place:
+    monkeypatch.chdir(tmp_path)  # where MLflow without a server puts artifacts
+    return place_in(tmp_path, client, CONFIG)
 
 
 class Server:
@@ -86,7 +77,8 @@ class Server:
 
 
 def test_a_model_starts_with_no_champion_and_ends_with_one_that_earned_it(place: Place) -> None:
-    """Prior, then bootstrap by the first learner, then a retrained challenger promoted over it by evidence."""
+    """Prior, then bootstrap by the first learner, then a retrained challenger promoted over it by evidence of this
+    tenure only."""
     open_with_prior(place)
     assert place.releases.board().champion == PRIOR_VERSION
     learning, server = Learning(place), Server(place)
@@ -108,11 +100,11 @@ def test_a_model_starts_with_no_champion_and_ends_with_one_that_earned_it(place:
     assert (place.settings.report_folder / "m" / facts.report).stat().st_size > 10_000
     assert [line.kind for line in place.roles.ledger.read()] == ["prior", "enrolled", "bootstrap", "enrolled"]
     assert place.roles.ledger.verify() is None
+    _promote_the_better(place)
 
 
-def test_a_promotion_is_made_of_evidence_of_this_tenure_only(place: Place) -> None:
+def _promote_the_better(place: Place) -> None:
     """The better challenger takes over once; run again, nothing changes, and the old champion is under probation."""
-    place.roles.reconcile("test")
     learning, server = Learning(place), Server(place)
     learning.loop.save_every_s = 0.1
     champion = place.releases.board().champion
