@@ -8,7 +8,7 @@ from markupsafe import Markup
 from contracts.config import Model
 from contracts.facts import ComparisonFacts, VersionFacts
 from contracts.releases import PRIOR_VERSION
-from serving import chart_bars, charts, page_compare, page_words
+from serving import chart_bars, charts, page_compare, page_story, page_words
 from serving.chart_parts import STYLES, Frame
 from serving.charts import Flag, Line
 from serving.page_compare import Beside
@@ -116,7 +116,7 @@ def loss_charts(
         )
         for facts in drawn
     ]
-    flags = [Flag(line.at, _short(champion)) for line, champion in page_words.tenures(seen.decisions)]
+    flags = [Flag(line.at, _short(champion)) for line, champion in page_story.tenures(seen.decisions)]
     flags += [Flag(line.at, _NOTED[line.kind], is_role=False) for line in seen.decisions if line.kind in _NOTED]
     told = ", ".join(f"version {f.version} ({f.learner}) {page_words.loss_figure(model.loss, f.loss)}" for f in drawn)
     title = f"{page_words.loss_title(model.loss)} over time. Over all labelled requests: {told}."

@@ -10,7 +10,7 @@ from contracts.config import Model
 from contracts.events import Decision
 from contracts.facts import ServingFacts, VersionFacts
 from contracts.releases import PRIOR_VERSION
-from serving import page_compare, page_examples, page_learners, page_plots, page_watch, page_words
+from serving import page_compare, page_examples, page_learners, page_plots, page_story, page_watch, page_words
 from serving.disagreements import Lately
 from serving.page_compare import Speed
 from serving.page_examples import Disagreements
@@ -88,14 +88,14 @@ class Card:
 def card(name: str, model: Model, seen: Seen, now: float, lately: Lately = NOTHING, begin: float = 0.0) -> Card:
     """What the page shows of one model; what happened over time, from the epoch second `begin` on."""
     versions = page_plots.versions_of(seen)
-    window, crowned = page_plots.window_of(versions, begin), page_words.crowned(seen)
+    window, crowned = page_plots.window_of(versions, begin), page_story.crowned(seen)
     styles = page_plots.styles_of(model, seen, versions[: page_plots.LINES])
     return Card(
         name=name,
         title=model.title or name,
-        headline=page_words.headline(seen, model, now),
-        next_step=page_words.next_step(seen, model),
-        why=page_words.why(crowned) if crowned and seen.board.champion else "",
+        headline=page_story.headline(seen, model, now),
+        next_step=page_story.next_step(seen, model),
+        why=page_story.why(crowned) if crowned and seen.board.champion else "",
         cause=crowned.cause if crowned else "",
         alerts=tuple(page_watch.alerts(name, model, seen, now)),
         asked=seen.added.get("predictions", 0),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from contracts.config import Model
-from serving import chart_bars, page_learners, page_words
+from serving import chart_bars, page_learners, page_story, page_words
 from serving.page_facts import Seen
 from serving.page_learners import SILENT_S
 
@@ -106,7 +106,7 @@ def _warnings(seen: Seen) -> Iterable[str]:
 
 def _requests(name: str, seen: Seen) -> Iterable[str]:
     """Winners of this tenure that wait for a person, with what to type."""
-    crowned = page_words.crowned(seen)
+    crowned = page_story.crowned(seen)
     told = [line for line in seen.decisions if crowned is None or line.seq > crowned.seq]
     for version in seen.board.challengers:
         about = (line for line in told if line.version == version and line.kind in {"asked", *_CLOSING})
