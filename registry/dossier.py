@@ -62,9 +62,7 @@ class Dossier:
     def verdict(self) -> Verdict | None:
         """As the ledger has it; while it is compared, as of now. None for what no comparison decided."""
         if self.line is not None:
-            if not can_be(self.line) and "log_e" not in self.line.numbers:
-                return None
-            return msgspec.convert(self.line.numbers, Verdict)
+            return msgspec.convert(self.line.numbers, Verdict) if "log_e" in self.line.numbers else None
         comparison = self.seen.comparison
         return None if comparison is None else judge(comparison, self.rules, self.now)
 

@@ -1,8 +1,9 @@
 """The sections of a dossier that tell a comparison and the versions in it."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from contracts.config import Gate
 from contracts.facts import ComparisonFacts
@@ -39,6 +40,17 @@ def counted(verdict: Verdict, comparison: ComparisonFacts | None, rules: Gate) -
     )
     if comparison is not None and comparison.clipped:
         yield f"{comparison.clipped:,} of the errors were larger than what counts."
+
+
+def watched(watch: Mapping[str, Any], comparison: ComparisonFacts | None) -> Iterator[str]:
+    """Of a rollback by the watch on a champion under probation."""
+    if comparison is not None and comparison.n:
+        yield counts_in_words(Evidence.from_json(comparison.evidence))
+    reached, needed = watch["log_r"] / math.log(10), watch["needed"] / math.log(10)
+    yield (
+        "The watch on the champion, which counts from a new start with every hundred pairs, rang after "
+        f"{watch['alarmed_at']:,} of them: it rings at log10 R = {needed:.2f}, and stood at {reached:.2f} at the look."
+    )
 
 
 def guardrails(comparison: ComparisonFacts, rules: Gate) -> Iterator[Section]:

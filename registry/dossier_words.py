@@ -10,7 +10,7 @@ from registry import dossier_parts as parts
 from registry.dossier import Dossier
 from registry.dossier_parts import Section, start
 from registry.prospects import would_change
-from registry.reproduce import subject
+from registry.reproduce import can_be, subject
 
 _PARTS = {
     "collecting": "is still compared with",
@@ -57,6 +57,13 @@ def sections(dossier: Dossier) -> list[Section]:
         found += [
             Section("What was counted", [*_follower(dossier), *parts.counted(verdict, comparison, rules)]),
             Section("What would change it", [_BARRED] if is_back else would_change(verdict, comparison, rules)),
+        ]
+    elif dossier.line is not None and "watch" in dossier.line.numbers:
+        found += [
+            Section(
+                "What was counted", [*_follower(dossier), *parts.watched(dossier.line.numbers["watch"], comparison)]
+            ),
+            Section("What would change it", [_BARRED]),
         ]
     elif dossier.line is not None:
         told = [f"{name}: {value}" for name, value in dossier.line.numbers.items() if name not in ("board", "learner")]
@@ -115,8 +122,10 @@ def _since(dossier: Dossier) -> Iterator[str]:
 def _where(dossier: Dossier) -> Iterator[str]:
     line = dossier.line
     yield from (f"The log does not give quite the ledger's figures: {why}." for why in dossier.seen.differs)
-    if line is not None and "through" in line.numbers:
+    if line is not None:
+        yield f"Line {line.seq} has the hash {line.hash}."
+    if line is not None and can_be(line):
         yield (
-            f"Line {line.seq} was decided on predictions below offset {line.numbers['through']}, with labels up to "
-            f"{line.numbers['labels']}; its hash is {line.hash}. `tiltyard what-if` reaches it again from the log."
+            f"It was decided on predictions below offset {line.numbers['through']}, with labels up to "
+            f"{line.numbers['labels']}: `tiltyard what-if` reaches it again from the log."
         )

@@ -40,3 +40,8 @@ def reach(
         corrected=comparison.corrected,
         also=tuple(also),
     )
+
+
+def position(facts: LearnFacts) -> dict[str, int | float]:
+    """Where in the log the facts stand, for a line that holds another finding than a verdict."""
+    return {"through": facts.matured_through, "labels": events.offset(facts.last_feedback_id), "at": facts.at}

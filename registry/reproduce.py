@@ -16,7 +16,7 @@ from registry.gate import Verdict
 from registry.guards import judge
 from registry.replay import Replay
 
-_BY_THE_GATE = ("verdict", "asked", "approved", "promoted", "rolled_back", "retired")
+_BY_THE_GATE = ("verdict", "dry_run", "asked", "approved", "promoted", "rolled_back", "retired")
 COUNTED = ("loss", "costs", "clip", "maturity", "guardrails", "segments", "unit", "unit_window", "correction_lag")
 """Rules by which the learn loop counts; the others are the gate's, and may change between two looks."""
 
@@ -38,7 +38,7 @@ class Reproduced(msgspec.Struct, frozen=True):
 
 
 def can_be(line: Decision) -> bool:
-    """Whether a line holds a verdict by the rules in force, and says where in the log it was reached."""
+    """Whether a line holds what the gate found, and says where in the log it did."""
     return line.kind in _BY_THE_GATE and line.version is not None and line.numbers.get("through", -1) >= 0
 
 
@@ -82,9 +82,13 @@ def _again(replay: Replay, line: Decision, board: Board, rules: Gate, lines: Seq
     replay.record.rules = rules
     replay.record.begin(board, events.offset(board.since))
     replay.play(numbers["through"], numbers["labels"])
-    (comparison,) = replay.record.comparison_facts((subject(line),), {}, numbers["at"], numbers["corrected"])
-    verdict = judge(comparison, rules, numbers["at"], numbers["also"])
+    at, corrected, also = numbers["at"], numbers.get("corrected", 0.0), numbers.get("also", ())
+    (comparison,) = replay.record.comparison_facts((subject(line),), {}, at, corrected)
+    judged = rules.tried if line.kind == "dry_run" else rules
+    verdict = judge(comparison, judged or rules, at, also)
     found = msgspec.to_builtins(verdict)
+    if "watch" in numbers:
+        found = {"watch": msgspec.to_builtins(replay.record.watch_facts())}
     differs = {name: (numbers[name], now) for name, now in found.items() if name in numbers and numbers[name] != now}
     return Reproduced(line, comparison, verdict, differs, tuple(_doubts(replay, line, lines)) if differs else ())
 

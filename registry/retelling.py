@@ -97,16 +97,20 @@ class Retelling:
                 self._known[version] = verdict.decision
                 yield self._turn("verdict", version, verdict)
         winners = [version for version, verdict in verdicts.items() if verdict.decision == "promote"]
-        if winners:
+        alarmed_at, previous = self.replay.record.watch_facts().alarmed_at, self.board.previous
+        if alarmed_at is not None and previous in verdicts:
+            reason = f"The version before it is better: shown after {alarmed_at:,} labelled requests that both scored."
+            yield self._hand_over(previous, verdicts, reason)
+        elif winners:
             yield self._hand_over(max(winners, key=lambda version: verdicts[version].lower), verdicts)
         else:
             yield from self._let_go(verdicts)
 
-    def _hand_over(self, version: int, verdicts: dict[int, Verdict]) -> Turn:
+    def _hand_over(self, version: int, verdicts: dict[int, Verdict], reason: str = "") -> Turn:
         old, since = self.board.champion, events.offset_id(events.span(self.now))
         assert old is not None
         if version == self.board.previous:
-            turn = self._turn("rolled_back", old, verdicts[version])
+            turn = self._turn("rolled_back", old, verdicts[version], reason)
             self.barred.add(old)
             rest = history.without(history.without(self.board, version), old)
             self._begin(msgspec.structs.replace(rest, champion=version, previous=None, since=since))
@@ -167,9 +171,9 @@ class Retelling:
             return []
         return [f"the champion has answered for {reigned_s:,.0f} s, and gate.cool_down is {self.rules.cool_down}"]
 
-    def _turn(self, kind: str, version: int, verdict: Verdict) -> Turn:
+    def _turn(self, kind: str, version: int, verdict: Verdict, reason: str = "") -> Turn:
         assert self.board.champion is not None
-        return Turn(self.now, kind, version, self.board.champion, verdict.reason, verdict)
+        return Turn(self.now, kind, version, self.board.champion, reason or verdict.reason, verdict)
 
     def _champion(self, offset: int) -> int | None:
         """None where the champion of this telling is the one that there was."""

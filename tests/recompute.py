@@ -3,7 +3,7 @@
     python tests/recompute.py STATE/log/MODEL no,yes
 
 Prints each decision whose figures differ from the ledger's, and ends in status 1 then. It knows no rankings ("auc"), no
-errors without a clip, and no timed-out labels. Labels of one prediction count by the newest.
+errors without a clip, no timed-out labels, and not the watch on a champion. The newest label of a prediction counts.
 """
 
 import json
@@ -102,7 +102,7 @@ def main(folder, classes):
     for line in (json.loads(row["line"]) for row in lines):
         numbers = line["numbers"]
         gate = numbers["gate"] if line["kind"] == "policy" else gate
-        if numbers.get("through", -1) >= 0 and line["kind"] in KINDS:
+        if numbers.get("through", -1) >= 0 and line["kind"] in KINDS and "n" in numbers:
             span, first, newest = int(seconds(gate["maturity"]) * 1000) << 20, {}, {}
             for label in given:
                 of = label["prediction_offset"]

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 from click.testing import CliRunner, Result
 
-from contracts import streams
+from contracts import events, streams
 from contracts.events import Decision
 from registry import dossier_words
 from registry.reproduce import can_be, reproduce
@@ -82,7 +82,7 @@ def test_a_script_of_its_own_finds_the_same_figures(story: Story) -> None:
     if story.scene.place.model.loss == "auc" or story.scene.place.model.labels.combine != "latest":
         pytest.skip("it knows no rankings, and the newest label only")
     done = recomputed(story.scene.place.log.folder)
-    n = sum(map(can_be, decided(story)))
+    n = sum("n" in line.numbers for line in decided(story))
     assert (done.stdout, done.returncode) == (f"{n} of {n} decisions have the figures that the log gives\n", 0), done
 
 
@@ -104,10 +104,15 @@ def test_the_script_finds_a_number_that_was_changed(story: Story, tmp_path: Path
     assert f"not {line['numbers'][name]}" in done.stdout
 
 
+def told_at(line: Decision) -> float:
+    """By the story's time, which is ahead of the clock that dates the ledger."""
+    return events.seconds_at(line.numbers["labels"]) if can_be(line) else line.at
+
+
 def retold(story: Story, rules: str, every_s: float = 10.0) -> list[Turn]:
     """From the first moment on; the ledger's lines at the times that the story gives them."""
     place = story.scene.ruled(rules).place
-    lines = [msgspec.structs.replace(line, at=line.numbers.get("at", line.at)) for line in place.roles.ledger.read()]
+    lines = [msgspec.structs.replace(line, at=told_at(line)) for line in place.roles.ledger.read()]
     telling = Retelling(place.log.folder, place.model, place.model.gate, lines, story.began_s - 60)
     return list(telling.until(story.now + 60, every_s))
 
@@ -121,7 +126,7 @@ def test_the_rules_that_there_were_lead_to_the_same_champions(story: Story) -> N
     assert {(turn.kind, turn.version) for turn in turns} == {(line.kind, line.version) for line in real}
     for turn in turns:
         (line,) = [line for line in real if (line.kind, line.version) == (turn.kind, turn.version)]
-        assert abs(line.numbers["at"] - turn.at) <= 40
+        assert abs(told_at(line) - turn.at) <= 40
 
 
 @pytest.mark.parametrize("story", ["mistakes"], indirect=True)
@@ -135,7 +140,7 @@ def test_other_rules_lead_elsewhere(story: Story) -> None:
     first = next(turn for turn in hasty if turn.kind == "promoted")
     (real,) = [line for line in decided(story) if line.kind == "promoted"]
     assert first.version == 2
-    assert first.at < real.numbers["at"]
+    assert first.at < told_at(real)
 
 
 @pytest.fixture
@@ -194,7 +199,8 @@ def test_why_and_why_not_are_told_with_the_ledger_s_figures(story: Story, tiltya
     for line in lines:
         told = tiltyard("why", str(line.version)).stdout
         assert line.reason in told
-        assert f"{line.numbers['n']:,} labelled requests" in told
+        if "n" in line.numbers:  # the watch on a champion counts on its own
+            assert f"{line.numbers['n']:,} labelled requests" in told
         assert line.hash in told
     told = tiltyard("why", "2").stdout
     assert told.startswith("Version 2 (constant) was rolled back; version 1 (constant) answers again\n")
