@@ -37,7 +37,7 @@ promote = "5m"
 watch = "1h"            # the drift report
 
 [models.{name}.mail]
-recipients = []         # who gets drift reports; without TILTYARD_SMTP_URL they go to the outbox folder
+recipients = []         # who gets drift reports and decisions; without TILTYARD_SMTP_URL they go to the outbox folder
 """
 
 

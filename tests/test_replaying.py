@@ -16,6 +16,7 @@ from click.testing import CliRunner, Result
 
 from contracts import events, streams
 from contracts.events import Decision
+from contracts.log import Log
 from registry import dossier_words
 from registry.reproduce import can_be, reproduce
 from registry.retelling import Retelling, Turn
@@ -69,6 +70,20 @@ def test_the_log_gives_every_decision_of_the_ledger_again(story: Story) -> None:
     assert [one.line for one in found] == [line for line in lines if can_be(line)]
     for one in found:
         assert one.differs == {}, one.doubts
+
+
+@pytest.mark.parametrize("story", ["mistakes"], indirect=True)
+def test_what_the_log_has_lost_is_told_as_the_reason(story: Story, tmp_path: Path) -> None:
+    """As after an erasure: the figures differ, and the line that erased is named."""
+    place, lines = story.scene.place, list(story.scene.lines())
+    shutil.copytree(place.log.folder, tmp_path / place.name)
+    log = Log(tmp_path, place.name, place.schema)
+    assert log.erase(log.offsets()[:300:2].tolist()).predictions == 150
+    erased = Decision(len(lines), story.now, place.name, "erased", None, "", "ann", {}, "", "", "")
+    differing = [one for one in reproduce(log.folder, place.model, [*lines, erased]) if one.differs]
+    assert differing
+    for one in differing:
+        assert f"line {erased.seq} erased predictions" in " ".join(one.doubts)
 
 
 def recomputed(folder: Path) -> subprocess.CompletedProcess[str]:

@@ -2,6 +2,7 @@
 
 import math
 import random
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
@@ -47,13 +48,14 @@ def fill_values(place: Place, questions: int) -> None:
     place.releases.set_board(Board(champion=CHAMPION, challengers=(CHALLENGER,)))
 
 
-def both(place: Place) -> tuple[ComparisonFacts, ComparisonFacts]:
-    """By the loop, and by the log."""
+def both(place: Place, uncovered: Iterable[int] = ()) -> tuple[ComparisonFacts, ComparisonFacts]:
+    """By the loop, and by the log; `uncovered` are predictions whose shadow scores the loop did not wait for."""
     loop = Loop(place)
+    loop.state.uncovered.update(uncovered)
     while loop.step(block_ms=1):
         pass
     loop.close()
-    replay = Replay(place.log.folder, place.model, place.model.gate, 0)
+    replay = Replay(place.log.folder, place.model, place.model.gate, 0, uncovered=loop.state.uncovered)
     replay.record.begin(place.releases.board(), 0)
     replay.play(loop.state.matured_through, events.offset(loop.state.last_id))
     (live,), (again,) = (one.comparison_facts((CHALLENGER,), {}, 0.0) for one in (loop.state.record, replay.record))
@@ -93,3 +95,13 @@ def test_values_whose_range_the_first_labels_fix(tmp_path: Path, client: redis.R
     live, again = both(place)
     assert shown(again) == shown(live)
     assert not math.isclose(live.gain, 0)
+
+
+def test_shadow_scores_that_came_too_late_count_as_little(tmp_path: Path, client: redis.Redis) -> None:
+    """The log has them; the loop remembers that it did not."""
+    place = place_in(tmp_path, client)
+    fill(place, 500)
+    missed = [(START_MS + n * STEP_MS) << 20 for n in range(0, 500, 9)]
+    live, again = both(place, missed)
+    assert live.uncovered > 30
+    assert shown(again) == shown(live)
