@@ -119,11 +119,12 @@ def _write(place: Place, lines: Sequence[Decision], line: Decision, seen: Seen, 
     page = path.with_suffix(".html")
     shelf.write(page, dossier_page.html(told).encode())
     if place.model.mail.decisions and now - line.at < MAILED_S:
+        link = f"{place.settings.serving_url}/dossiers/{place.name}/{page.name}"
         sent = Mailer(place.settings).send(
             place.model.mail.recipients,
             f"[Tiltyard] {place.name}: {dossier_words.headline(told)}",
-            dossier_words.text(told),
-            dossier_page.html(told, chart=False),
+            f"{dossier_words.text(told)}\nWith its chart: {link}\n",
+            dossier_page.html(told, chart=False, link=link),
             attachments=[File(page.name, "text/html", page.read_bytes())],
         )
         log.info("dossier mailed model=%s line=%d outcome=%s", place.name, line.seq, sent.sentence)

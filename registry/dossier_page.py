@@ -23,17 +23,18 @@ svg text { paint-order: stroke; stroke: #fff; stroke-width: 3px }
 """
 
 
-def html(dossier: Dossier, chart: bool = True) -> str:
-    """The page; without its chart for mail, since mail programs drop drawings and show the rest."""
+def html(dossier: Dossier, chart: bool = True, link: str = "") -> str:
+    """The page; for mail without its chart, which mail programs drop, and with a link to where it can be seen."""
     drawn = dossier.seen.comparison.curve if chart and dossier.seen.comparison is not None else ()
     figure = _band(drawn, dossier.rules) if drawn else ""
+    where = f'<p><a href="{escape(link)}">With its chart</a></p>' if link else ""
     return (
         f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>{escape(headline(dossier))}</title>'
         f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head><body>'
         f"<h1>{escape(headline(dossier))}</h1>"
         f"<p><small>{escape(dossier.model)}, {escape(clock(dossier.now))}</small></p>"
         f'<p class="verdict">{escape(reason(dossier))}</p>{figure}'
-        f"{''.join(_section(section) for section in sections(dossier))}</body></html>\n"
+        f"{''.join(_section(section) for section in sections(dossier))}{where}</body></html>\n"
     )
 
 

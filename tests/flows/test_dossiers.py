@@ -41,6 +41,9 @@ def test_each_decision_gets_a_page_and_a_mail_once(scene: Scene) -> None:
     assert first["Subject"].endswith("Version 2 (constant) answers instead of version 1 (constant)")
     assert second["Subject"].endswith("Version 3 (constant) is worse than version 1 (constant)")
     assert promoted.reason in first.get_body(("plain",)).get_content()
+    link = f"{scene.place.settings.serving_url}/dossiers/{scene.place.name}/{names[1]}"
+    assert f"With its chart: {link}" in first.get_body(("plain",)).get_content().replace("=\n", "")
+    assert f'href="{link}"' in first.get_body(("html",)).get_content()
     (attached,) = first.iter_attachments()
     assert attached.get_content() == page(scene, names[1]).replace("\r\n", "\n")
 
