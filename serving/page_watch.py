@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from contracts.config import Model
+from contracts.facts import WatchFacts
 from serving import chart_bars, page_learners, page_story, page_words
 from serving.page_facts import Seen
 from serving.page_learners import SILENT_S
@@ -35,9 +36,15 @@ class Probation:
     needed: float
 
 
+def _watch(seen: Seen) -> WatchFacts | None:
+    """That of the present champion: right after a promotion the learn loop still tells of the one before."""
+    watch = None if seen.learn is None else seen.learn.champion
+    return watch if watch is not None and watch.version == seen.board.champion else None
+
+
 def probation_of(seen: Seen) -> Probation | None:
     """None where no former champion shadows, or the learn loop does not compare them yet."""
-    watch = None if seen.learn is None else seen.learn.champion
+    watch = _watch(seen)
     if watch is None or watch.previous is None or watch.previous != seen.board.previous or not watch.n:
         return None
     value, needed = page_words.log10(watch.log_r), page_words.log10(watch.needed)
@@ -95,7 +102,7 @@ def _warnings(seen: Seen) -> Iterable[str]:
     """What speaks against the champion."""
     if seen.guard is not None and seen.guard.alert and seen.guard.version == seen.board.champion:
         yield seen.guard.alert
-    watch = None if seen.learn is None else seen.learn.champion
+    watch = _watch(seen)
     if watch is not None and watch.worse_than_itself_at is not None:
         after = page_words.count(watch.worse_than_itself_at)
         yield (

@@ -59,11 +59,10 @@ KINDS: dict[str, Any] = {"linear": "online", "tree": "online", "boosting": "batc
 SPAN_S = 900.0
 ASKED = 9_000
 LATELY = 80
-WATCHED = msgspec.convert(
-    {"version": 3, "since": 0, "previous": 1, "n": 4_963, "log_r": 1.234, "needed": 6.907755}
-    | {"alarmed_at": None, "limit": 0.11, "worse_than_itself_at": None},
-    WatchFacts,
-)
+WATCHED = WatchFacts(
+    version=3, since=0, previous=1, n=4_963, log_r=1.234, needed=6.907755, alarmed_at=None, limit=0.11,
+    worse_than_itself_at=None,
+)  # fmt: skip
 TURNS = (240, 300, 2_000, 4_000, 5_200, 6_000, 7_400)
 STEPS = (2, 0, 3, 9, 21, 40, 66, 90, 120, 141, 150, 121, 88, 60, 41, 25, 12, 7, 3, 1)
 Scores = dict[int, tuple[float, ...]]
