@@ -107,8 +107,8 @@ class ComparisonFacts(msgspec.Struct, frozen=True, kw_only=True):
 class WatchFacts(msgspec.Struct, frozen=True, kw_only=True):
     """The watch on the champion, by labels."""
 
-    version: int | None
-    since: int
+    version: int | None = None
+    since: int = -1
     """Offset from which it reigns."""
     previous: int | None
     """The former champion, while it is under probation."""
