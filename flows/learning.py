@@ -40,7 +40,7 @@ class Loop:
         self.shadow_timeout_s = seconds(place.model.gate.shadow_timeout)
         self.restate_every_s = seconds(place.model.labels.correct_every)
         self.state: JoinState = checkpoint.load(place.checkpoint_folder) or JoinState.fresh(place.model)
-        self.state.record.rules = place.model.gate
+        self.state.record = self.state.record.under(place.model.gate, place.model.loss)
         self.journal = Journal(place.journal_folder)
         self.join = Join(place, self.state)
         self.logbook = Logbook(place.streams, place.log)

@@ -72,6 +72,19 @@ class Record:
         if not self._is_fitted:
             self.loss = loss_named(loss, rules.clip, rules.costs)
 
+    def under(self, rules: Rules, loss: str) -> "Record":
+        """This record with other rules from now on; an empty one where what it has counted means nothing by them."""
+
+        def counted(by: Rules) -> tuple[object, ...]:
+            return by.clip, by.costs, by.unit, by.unit_window
+
+        if (loss, counted(rules)) == (self.loss_name, counted(self.rules)):
+            self.rules = rules
+            return self
+        fresh = Record(rules, loss)
+        fresh.matured, fresh.seen = self.matured, self.seen
+        return fresh
+
     def begin(self, board: Board, since: int) -> bool:
         """Opens a new tenure when the champion, or the moment from which it reigns, has changed; tells whether."""
         self.previous = board.previous

@@ -220,3 +220,17 @@ def test_wins_are_young_for_as_long_as_labels_are_corrected() -> None:
             made.add(history[first : first + size])
         told.append(made.comparison_facts((2,), {}, 0.0)[0].young)
     assert told == [(38, 38.0)] * 3
+
+
+def test_other_rules_of_counting_begin_anew_and_others_do_not() -> None:
+    """Sums of mistakes mean nothing by costs; a stricter alpha is about the same sums."""
+    made = record()
+    made.add([matured(1, {1: WRONG, 2: RIGHT}, 1)])
+    stricter = made.under(msgspec.structs.replace(RULES, alpha=0.01), "zero_one")
+    assert stricter.comparisons[2].evidence.wins == 1
+    assert stricter.rules.alpha == 0.01
+    costly = made.under(msgspec.structs.replace(RULES, loss="cost", costs=((0, 1), (9, 0))), "cost")
+    assert (costly.comparisons, costly.versions, costly.matured) == ({}, {}, 1)
+    costly.begin(Board(1, (2,)), -1)
+    costly.add([matured(2, {1: WRONG, 2: RIGHT}, 1)])
+    assert costly.versions[1].loss == 9
