@@ -33,7 +33,7 @@ from learners.catalogue import build_online
 from tests.conftest import free_port
 from tiltyard import valkey
 
-LABELS = {"linear": 60_000, "naive_bayes": 60_000, "hoeffding_tree": 60_000, "adaptive_random_forest": 10_000}
+LABELS = {"linear": 200_000, "naive_bayes": 200_000, "hoeffding_tree": 150_000, "adaptive_random_forest": 10_000}
 WIDTH = 9
 START_MS = 1_700_000_000_000
 Row = tuple[tuple[float, ...], str]
