@@ -191,11 +191,14 @@ class Trainer:
             return
         self._saved_as, self._began = is_new, now
         through, hashes = self._through(), now >= self._hash_at
-        cost_s = self.saved.checkpoint_s + self.saved.publish_s
-        begin = Inline if cost_s < self.inline_s else self.start
+        begin = Inline if self._saves_inline() else self.start
         self._saving = begin(lambda: self._store(rows, through, hashes))
         if begin is Inline:
             self._take_saved(self._saving)
+
+    def _saves_inline(self) -> bool:
+        """Whether the next save is done in place, by what the last one took."""
+        return self.saved.checkpoint_s + self.saved.publish_s < self.inline_s
 
     def _store(self, rows: Rows, through: str, hashes: bool) -> Saved:
         """Checkpoints, then publishes: what is public is never ahead of what is saved."""
@@ -227,9 +230,11 @@ class Trainer:
             return
         now = time.monotonic()
         took_s = now - self._began
-        share = self.save_share if isinstance(saving, Inline) else self.aside_share
         every_s = max(self.save_every_s, self.behind_every_s) if self._has_backlog else self.save_every_s
-        self.saved, self._save_at = saved, now + max(every_s, took_s / share - took_s)
+        self.saved = saved
+        # After a slow one the next is done beside learning: a moment of a busy disk is not paid for twenty times over.
+        share = self.save_share if self._saves_inline() else max(self.save_share, self.aside_share)
+        self._save_at = now + max(every_s, took_s / share - took_s)
         if saved.hashed is not None:
             self.hashed, self._hash_at = saved.hashed, now + saved.hash_s / self.hash_share
         if saved.published is not None:

@@ -20,7 +20,7 @@ from contracts.releases import Board
 from flows.aside import Aside, AsideFailed, Inline
 from flows.checkpoint import CheckpointRefused
 from flows.place import Place
-from flows.trainer import Trainer
+from flows.trainer import Saved, Trainer
 from learners.catalogue import build_online
 from learners.safeguards import Spread
 from tests.flows.world import CONFIG, Learning, fill, place_in, question
@@ -351,3 +351,15 @@ def test_two_whole_runs_of_the_same_history_end_in_the_same_place(place: Place) 
         learning.drain()
         assert [learning.learner(name).state_hash() for name in ("linear", "tree")] == one
         assert list(journal.read(other.journal_folder)) == known
+
+
+def test_a_moment_of_a_busy_disk_does_not_keep_revisions_back(place: Place) -> None:
+    """After a save that took long in place the next one is done beside learning, and so need not wait for long."""
+    with contextlib.closing(Learning(place)) as learning:
+        trainer = learning.trainers["linear"]
+        trainer._began = time.monotonic() - 0.5
+        trainer._take_saved(Inline(lambda: Saved(checkpoint_s=0.45)))
+        assert trainer._save_at - time.monotonic() < 1.0
+        trainer._began = time.monotonic() - 0.015
+        trainer._take_saved(Inline(lambda: Saved(checkpoint_s=0.01)))
+        assert trainer._save_at - time.monotonic() == pytest.approx(trainer.save_every_s, abs=0.1)
