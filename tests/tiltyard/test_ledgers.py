@@ -8,7 +8,6 @@ from pathlib import Path
 import deltalake
 import pyarrow as pa
 import pytest
-from click.testing import CliRunner, Result
 
 from contracts import config, streams
 from contracts.log import Log
@@ -16,7 +15,7 @@ from contracts.releases import Board
 from contracts.streams import Streams
 from registry.ledger import Ledger
 from tests.conftest import free_port
-from tiltyard.cli import main
+from tests.tiltyard.commands import done, refused, tiltyard
 
 CONFIG = """
 [models.m]
@@ -64,24 +63,6 @@ def ledger(home: Path, redis_url: str) -> Ledger:
         at = (TEN + timedelta(hours=hour)).timestamp()
         made.append(kind, version, reason, cause="gate", numbers=told, now=at)
     return made
-
-
-def tiltyard(*arguments: str) -> Result:
-    return CliRunner().invoke(main, arguments)
-
-
-def done(*arguments: str) -> str:
-    result = tiltyard(*arguments)
-    assert result.exit_code == 0, result.output
-    return result.stdout
-
-
-def refused(*arguments: str) -> str:
-    """One line on standard error, status 2, no traceback."""
-    result = tiltyard(*arguments)
-    assert result.exit_code == 2, result.output
-    assert result.stderr.count("\n") == 1, result.stderr
-    return result.stderr
 
 
 def rewrite(ledger: Ledger, change) -> None:

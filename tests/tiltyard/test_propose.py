@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 import pytest
 import redis
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
 from onnx import numpy_helper
 
 from contracts import config, settings
@@ -20,6 +20,7 @@ from flows.bootstrap import open_with_prior
 from flows.place import Place, open_place
 from serving.model import Served
 from tests.registry.conftest import graph, release
+from tests.tiltyard.commands import done, refused
 from tiltyard.cli import main
 
 CONFIG = """
@@ -103,24 +104,6 @@ def world(
     place.registry.prepare()
     open_with_prior(place)
     return World(place)
-
-
-def tiltyard(*arguments: str) -> Result:
-    return CliRunner().invoke(main, arguments)
-
-
-def done(*arguments: str) -> str:
-    result = tiltyard(*arguments)
-    assert result.exit_code == 0, result.output
-    return result.stdout
-
-
-def refused(*arguments: str) -> str:
-    """One line on standard error, status 2, no traceback."""
-    result = tiltyard(*arguments)
-    assert result.exit_code == 2, result.output
-    assert result.stderr.count("\n") == 1, result.stderr
-    return result.stderr
 
 
 def test_a_version_logged_by_another_tool_becomes_a_challenger(world: World) -> None:

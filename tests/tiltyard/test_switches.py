@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 import redis
-from click.testing import CliRunner, Result
 
 from contracts import config
 from contracts.facts import LearnerFacts
@@ -23,8 +22,8 @@ from flows.aside import Inline
 from flows.place import Place, open_place
 from flows.trainer import Trainer
 from flows.training import TrainState
+from tests.tiltyard.commands import done, refused
 from tiltyard import instance, switches, up
-from tiltyard.cli import main
 from tiltyard.instance import Instance
 
 CONFIG = """
@@ -97,24 +96,6 @@ class Labels:
 def labels(place: Place) -> Iterator[Labels]:
     with contextlib.closing(Labels(place)) as opened:
         yield opened
-
-
-def tiltyard(*arguments: str) -> Result:
-    return CliRunner().invoke(main, arguments)
-
-
-def done(*arguments: str) -> str:
-    result = tiltyard(*arguments)
-    assert result.exit_code == 0, result.output
-    return result.stdout
-
-
-def refused(*arguments: str) -> str:
-    """One line on standard error, status 2, no traceback."""
-    result = tiltyard(*arguments)
-    assert result.exit_code == 2, result.output
-    assert result.stderr.count("\n") == 1, result.stderr
-    return result.stderr
 
 
 @contextlib.contextmanager
