@@ -88,7 +88,8 @@ class Join:
             elif not is_late:
                 self._join(label, label.value, prediction, label.prediction <= shadowed)
             else:
-                self.mature(label.at - self.maturity)
+                if label.prediction >= self.state.matured_through or not self._is_only_late(label):
+                    self.mature(label.at - self.maturity)
                 self._join_late(label, label.value, prediction, shadows.get(label.prediction), firsts)
         counts.feedback += len(labels)
         self.state.last_id = events.offset_id(labels[-1].at)
@@ -172,6 +173,10 @@ class Join:
         delay_s = (label.labeled_at or events.seconds_at(label.at)) - events.seconds_at(label.prediction)
         self.state.delays_s.append(delay_s)
         self.examples.append(Example(label.at, label.prediction, value, prediction.row))
+
+    def _is_only_late(self, label: Label) -> bool:
+        """Whether a late label moves no evidence: what else has matured by then makes no difference to it."""
+        return label.first is None and self.state.negative_since is None
 
     def _join_late(
         self,

@@ -5,7 +5,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 
 import redis
 from prefect import flow
@@ -50,13 +50,11 @@ def run(
 
     `on_verdict` hears of comparisons that have come to a verdict, once each. Raises LeaseTaken, LeaseLost.
     """
+    told: set[tuple[int, int, str]] = set()
     with held(place.client, place.name, "learn", LEASE_S) as lease:
         open_with_prior(place)
-        loop = Loop(place, lease.renew)
-        told: set[tuple[int, int, str]] = set()
-        with started(place) as trainers, contextlib.closing(loop):
-            while going_on():
-                _step(loop)
+        with started(place) as trainers, contextlib.closing(stepping(place, lease.renew, going_on)) as steps:
+            for loop in steps:
                 trainers.keep()
                 decided = [c for c in loop.comparisons if c.decision in ACTIONABLE]
                 if fresh := [c for c in decided if (c.champion, c.challenger, c.decision) not in told]:
@@ -64,10 +62,17 @@ def run(
                     on_verdict(fresh)
 
 
-def _step(loop: Loop) -> None:
-    """One iteration, or a short wait while Redis is away: a step asks all it needs before it learns anything."""
-    try:
-        loop.step()
-    except (redis.ConnectionError, redis.TimeoutError) as error:
-        log.warning("waits for redis model=%s error=%s", loop.place.name, error)
-        time.sleep(AWAY_S)
+def stepping(place: Place, renew: Callable[[], None], going_on: Callable[[], bool]) -> Generator[Loop, None, None]:
+    """The loop after each of its steps. When Redis goes away within one, it waits and goes on from the checkpoint.
+
+    As after a crash: nobody knows how much of an interrupted step was joined.
+    """
+    while going_on():
+        try:
+            with contextlib.closing(Loop(place, renew)) as loop:
+                while going_on():
+                    loop.step()
+                    yield loop
+        except (redis.ConnectionError, redis.TimeoutError) as error:
+            log.warning("waits for redis model=%s error=%s", place.name, error)
+            time.sleep(AWAY_S)

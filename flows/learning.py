@@ -8,7 +8,8 @@ in a process of its own (`flows.trainer`).
 import logging
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from contracts import events
 from contracts.config import seconds
@@ -41,9 +42,9 @@ class Loop:
         self.restate_every_s = seconds(place.model.labels.correct_every)
         self.state: JoinState = checkpoint.load(place.checkpoint_folder) or JoinState.fresh(place.model)
         self.state.record = self.state.record.under(place.model.gate, place.model.loss)
-        self.journal = Journal(place.journal_folder)
         self.join = Join(place, self.state)
         self.logbook = Logbook(place.streams, place.log)
+        self.journal = Journal(place.journal_folder)  # locked from here on: what Redis may interrupt comes before
         self.board = Board()
         self.comparisons: tuple[ComparisonFacts, ...] = ()
         """As of the last checkpoint."""
@@ -51,34 +52,48 @@ class Loop:
         self.saved_at = self.trimmed_at = time.monotonic()
         self.restated_at = -math.inf if self.state.restated.corrections else self.saved_at
         self.write_at = self.saved_at + self.write_every_s
+        self._is_torn = False
 
     def step(self, block_ms: int = 500) -> int:
-        """One iteration: reads what came back, joins it, and does whatever is due. Returns the feedback read."""
+        """One iteration: reads what came back, joins it, and does whatever is due. Returns the feedback read.
+
+        After an error it can only be closed: what was joined by half is joined again from the last checkpoint.
+        """
         self.renew()
-        self._follow_board()
-        if self.saved_id == self.state.last_id:  # what is told is stored, and told again after a crash
-            self._tell_restated(time.monotonic())
+        with self._in_one_piece():
+            self._follow_board()
+            if self.saved_id == self.state.last_id:  # what is told is stored, and told again after a crash
+                self._tell_restated(time.monotonic())
         drained_at = self._server_now()
         page = self.streams.next_page("feedback", events.offset(self.state.last_id), self.batch, block_ms)
-        labels = self.join.read(page)
-        shadowed = events.offset(self.streams.last_id("shadows")) if labels else -1
-        ready = self._shadowed(labels, shadowed)
-        if ready:
-            self.join.take(ready, shadowed)
-        elif not labels:
-            # Nothing older can come: every feedback from before this moment has been read.
-            self.join.mature(events.span(drained_at) - self.join.maturity)
-        else:
-            time.sleep(0.02)  # the shadow scorer is a moment behind
-        self._keep()
-        self._do_what_is_due(time.monotonic(), has_backlog=len(labels) == self.batch)
+        with self._in_one_piece():
+            labels = self.join.read(page)
+            shadowed = events.offset(self.streams.last_id("shadows")) if labels else -1
+            ready = self._shadowed(labels, shadowed)
+            if ready:
+                self.join.take(ready, shadowed)
+            elif not labels:
+                # Nothing older can come: every feedback from before this moment has been read.
+                self.join.mature(events.span(drained_at) - self.join.maturity)
+            else:
+                time.sleep(0.02)  # the shadow scorer is a moment behind
+            self._keep()
+            self._do_what_is_due(time.monotonic(), has_backlog=len(labels) == self.batch)
         return len(ready)
 
+    @contextmanager
+    def _in_one_piece(self) -> Iterator[None]:
+        """What begins here and is interrupted, by Redis or by a signal, leaves a state that is not to be saved."""
+        self._is_torn = True
+        yield
+        self._is_torn = False
+
     def close(self) -> None:
-        """Saves and logs what is left, as at the end of an orderly stop."""
+        """Saves and logs what is left, as at the end of an orderly stop; nothing where a step was interrupted."""
         try:
-            self.save()
-            self.logbook.write(self.state.last_id, self._server_now())
+            if not self._is_torn:
+                self.save()
+                self.logbook.write(self.state.last_id, self._server_now())
         finally:
             self.journal.close()
 
