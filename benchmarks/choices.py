@@ -21,7 +21,8 @@ import numpy as np
 
 from benchmarks._head import head
 from contracts import events
-from contracts.config import Gate, Learner
+from contracts.config import Learner
+from contracts.gate_rules import Gate
 from contracts.releases import Board
 from contracts.schema import Schema
 from data import streams as sources

@@ -10,7 +10,7 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-from contracts.config import ConfigError
+from contracts.quantities import ConfigError
 from contracts.settings import Settings
 
 _HASH_BYTES = 16  # a billion entities of one model collide with odds of one in 10^21

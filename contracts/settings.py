@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from contracts.config import ConfigError
+from contracts.quantities import ConfigError
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,7 +13,7 @@ from email.message import EmailMessage
 from email.utils import make_msgid
 from pathlib import Path
 
-from contracts.config import ConfigError
+from contracts.quantities import ConfigError
 from contracts.settings import Settings
 from drift import shelf, smtp
 from drift.smtp import Refusal

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from contracts.config import Drift
+from contracts.drift_rules import Drift
 from contracts.facts import DriftFacts
 from contracts.schema import Schema, Value
 from drift.columns import Comparison, compare, wasserstein

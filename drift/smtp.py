@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from contracts.config import ConfigError
+from contracts.quantities import ConfigError
 
 Tls = Literal["none", "starttls", "implicit"]
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from contracts.config import Drift
+from contracts.drift_rules import Drift
 
 _NAMED = 3
 

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from contracts import events
-from contracts.config import Drift
+from contracts.drift_rules import Drift
 from contracts.log import Log
 from contracts.schema import Value
 

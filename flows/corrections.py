@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from contracts.config import seconds
 from contracts.journal import Amendment, Amendments, Example
+from contracts.quantities import seconds
 from flows import checkpoint, snapshots
 from flows.aside import AsideFailed
 from flows.place import Place

@@ -22,7 +22,8 @@ from prefect.schedules import Interval
 from prefect.states import Crashed
 from prefect.types.entrypoint import EntrypointType
 
-from contracts.config import Config, Model, seconds
+from contracts.config import Config, Model
+from contracts.quantities import seconds
 
 log = logging.getLogger(__name__)
 

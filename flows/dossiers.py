@@ -10,9 +10,10 @@ from pathlib import Path
 
 import msgspec
 
-from contracts.config import ConfigError, Model
+from contracts.config import Model
 from contracts.events import Decision
 from contracts.facts import LearnFacts, ServingFacts, ShadowFacts
+from contracts.quantities import ConfigError
 from drift import shelf
 from drift.mail import File, Mailer
 from flows import checkpoint

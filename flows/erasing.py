@@ -8,10 +8,10 @@ import logging
 import time
 
 from contracts import events, forgetting
-from contracts.config import seconds
 from contracts.events import Decision
 from contracts.forgetting import Outcome, Request
 from contracts.journal import Amendment, Journal
+from contracts.quantities import seconds
 from flows.place import Place
 from flows.state import JoinState
 

@@ -11,9 +11,9 @@ from itertools import compress
 import msgspec
 
 from contracts import events
-from contracts.config import seconds
 from contracts.events import BadEntry, Feedback, Prediction, Shadow
 from contracts.journal import Amendment, Example
+from contracts.quantities import seconds
 from contracts.schema import BadInput
 from contracts.streams import START, Page, Raw
 from contracts.votes import Votes

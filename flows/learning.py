@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from contracts import events
-from contracts.config import seconds
 from contracts.facts import ComparisonFacts, LearnerFacts, LearnFacts
 from contracts.journal import Journal
 from contracts.lease import LeaseTaken
+from contracts.quantities import seconds
 from contracts.releases import Board
 from flows import checkpoint, erasing
 from flows.joining import Join, Label

@@ -10,6 +10,7 @@ from contracts import config, events, settings, streams
 from contracts.config import Config, Model
 from contracts.facts import LearnFacts
 from contracts.log import Examples, Log
+from contracts.quantities import seconds
 from contracts.releases import Releases
 from contracts.schema import Schema
 from contracts.settings import Settings
@@ -44,7 +45,7 @@ class Place:
 
     def examples(self, last: int, now: float) -> Examples:
         """The newest labelled predictions of the log, with the labels that count by the configuration."""
-        labels, maturity_s = self.model.labels, config.seconds(self.model.gate.maturity)
+        labels, maturity_s = self.model.labels, seconds(self.model.gate.maturity)
         timed_out = events.span(now - maturity_s) if labels.on_timeout == "negative" else -1
         return self.log.examples(last, rule=labels.combine, negative_before=timed_out)
 

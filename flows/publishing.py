@@ -7,8 +7,8 @@ import msgspec
 import numpy as np
 
 from contracts import journal, weights
-from contracts.config import seconds
 from contracts.lease import LeaseLost, LeaseTaken
+from contracts.quantities import seconds
 from contracts.releases import PRIOR_VERSION, Golden, Manifest, Release, sha256
 from contracts.schema import Value
 from flows.place import Place

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import redis
 
-from contracts.config import ConfigError
+from contracts.quantities import ConfigError
 from flows.aside import collect_garbage_seldom, die_with_parent
 from flows.place import Place, place_named
 from flows.trainer import Trainer

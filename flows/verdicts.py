@@ -6,9 +6,10 @@ from typing import Literal
 import msgspec
 
 from contracts import events
-from contracts.config import Gate, seconds
 from contracts.events import Decision
 from contracts.facts import ComparisonFacts, LearnFacts, ShadowFacts
+from contracts.gate_rules import Gate
+from contracts.quantities import seconds
 from contracts.releases import Board
 from flows.place import Place
 from registry import history

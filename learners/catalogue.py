@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from contracts.config import ConfigError, Learner, Model
+from contracts.config import Learner, Model
+from contracts.quantities import ConfigError
 from contracts.schema import Schema, Task
 from learners import params, user
 

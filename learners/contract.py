@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from contracts.config import ConfigError
+from contracts.quantities import ConfigError
 from learners import batch_contract, online_contract
 from learners.case import Case
 from learners.export import NotExportable

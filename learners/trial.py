@@ -1,6 +1,7 @@
 """Building one's own learner when the configuration is read, so that what can never serve is refused at once."""
 
-from contracts.config import ConfigError, Learner
+from contracts.config import Learner
+from contracts.quantities import ConfigError
 from contracts.schema import Schema
 from learners import batch, catalogue
 from learners.export import NotExportable, to_onnx

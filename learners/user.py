@@ -12,7 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from contracts.config import ConfigError, Learner
+from contracts.config import Learner
+from contracts.quantities import ConfigError
 from contracts.schema import Schema
 
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import msgspec
 
-from contracts.config import Gate
 from contracts.events import Decision
 from contracts.facts import ComparisonFacts, LearnFacts
+from contracts.gate_rules import Gate
 from contracts.releases import PRIOR_VERSION
 from registry import history
 from registry.gate import Verdict

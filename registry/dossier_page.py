@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from html import escape
 
-from contracts.config import Gate
+from contracts.gate_rules import Gate
 from registry.dossier import Dossier
 from registry.dossier_parts import Section
 from registry.dossier_words import clock, headline, reason, sections

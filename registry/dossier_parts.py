@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from contracts.config import Gate
 from contracts.facts import ComparisonFacts
+from contracts.gate_rules import Gate
 from registry.dossier import Dossier
 from registry.evidence import Evidence
 from registry.gate import SHOWN, Verdict, counts_in_words

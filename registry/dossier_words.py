@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from contracts.config import Gate
+from contracts.gate_rules import Gate
 from registry import dossier_parts as parts
 from registry.dossier import Dossier
 from registry.dossier_parts import Section, start

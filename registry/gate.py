@@ -6,8 +6,8 @@ from typing import Literal
 
 import msgspec
 
-from contracts.config import Gate as Rules
-from contracts.config import seconds
+from contracts.gate_rules import Gate as Rules
+from contracts.quantities import seconds
 from registry.evidence import STAKES, Evidence
 
 __all__ = ["Decision", "Plan", "Rules", "Verdict", "counts_in_words", "decide", "events_to_go", "needed", "plan"]

@@ -4,8 +4,8 @@ from typing import Any
 
 import msgspec
 
-from contracts.config import Gate
 from contracts.events import Decision
+from contracts.gate_rules import Gate
 from registry.ledger import Ledger
 
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from contracts.config import Gate
 from contracts.facts import ComparisonFacts
+from contracts.gate_rules import Gate
 from registry.evidence import Evidence
 from registry.gate import PROBATION_MATURED, PROBATION_S, Verdict
 from registry.guards import coverage, held_back

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from contracts.config import Gate
+from contracts.gate_rules import Gate
 
 
 class Recorded(NamedTuple):

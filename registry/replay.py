@@ -14,7 +14,9 @@ from typing import Generic, NamedTuple, TypeVar
 import pyarrow as pa
 
 from contracts import events, tape
-from contracts.config import Gate, Model, seconds
+from contracts.config import Model
+from contracts.gate_rules import Gate
+from contracts.quantities import seconds
 from contracts.tables import Table
 from contracts.votes import Votes
 from registry import recorded

@@ -7,9 +7,10 @@ from typing import Any
 import msgspec
 
 from contracts import events
-from contracts.config import Gate, Model
+from contracts.config import Model
 from contracts.events import Decision
 from contracts.facts import ComparisonFacts
+from contracts.gate_rules import Gate
 from contracts.releases import Board
 from registry import history
 from registry.gate import Verdict

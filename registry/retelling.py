@@ -11,8 +11,10 @@ from pathlib import Path
 import msgspec
 
 from contracts import events
-from contracts.config import Gate, Model, seconds
+from contracts.config import Model
 from contracts.events import Decision
+from contracts.gate_rules import Gate
+from contracts.quantities import seconds
 from contracts.releases import Board
 from registry import history
 from registry.gate import PROBATION_MATURED, PROBATION_S, Verdict

@@ -11,8 +11,8 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from contracts.config import seconds
 from contracts.facts import ComparisonFacts, VersionFacts, WatchFacts
+from contracts.quantities import seconds
 from contracts.releases import Board
 from registry.blocks import Blocks, negatives_for
 from registry.comparison import Comparison, Pairs, Tally

@@ -8,7 +8,7 @@ import sys
 import uvicorn
 
 from contracts import config, settings
-from contracts.config import ConfigError
+from contracts.quantities import ConfigError
 from serving.app import build
 from serving.door import Door
 

@@ -11,8 +11,9 @@ from typing import Any, NamedTuple, cast
 import msgspec
 
 from contracts import events, streams
-from contracts.config import Model, seconds
+from contracts.config import Model
 from contracts.events import Prediction, Shadow
+from contracts.quantities import seconds
 from contracts.releases import Board, Releases
 from contracts.schema import Schema, Value
 from contracts.streams import Fields, Streams

@@ -10,8 +10,8 @@ import redis
 from msgspec import Meta
 
 from contracts import events, streams
-from contracts.config import seconds
 from contracts.events import Feedback
+from contracts.quantities import seconds
 from contracts.releases import Releases
 from contracts.schema import BadInput, bad_input
 from contracts.streams import Streams

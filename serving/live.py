@@ -1,7 +1,8 @@
 """A model as this process serves it now."""
 
 from contracts import streams
-from contracts.config import Model, seconds
+from contracts.config import Model
+from contracts.quantities import seconds
 from contracts.schema import Schema
 from serving.counts import Counts
 from serving.model import Served

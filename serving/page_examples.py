@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from contracts.config import Model, seconds
+from contracts.config import Model
+from contracts.quantities import seconds
 from contracts.schema import Value
 from serving import page_words
 from serving.disagreements import Answer, Disagreement, Lately

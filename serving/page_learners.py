@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from contracts.config import Model, seconds
+from contracts.config import Model
 from contracts.facts import LearnerFacts, LearnFacts
+from contracts.quantities import seconds
 from serving import chart_bars, page_words
 from serving.chart_parts import Frame
 from serving.page_facts import Seen

@@ -17,9 +17,9 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from contracts import config, events, settings, streams
-from contracts.config import ConfigError
 from contracts.events import BadEntry, Prediction, Shadow
 from contracts.facts import ScoringFacts, ShadowFacts
+from contracts.quantities import ConfigError
 from contracts.releases import Board, ReleaseRefused, Releases
 from contracts.schema import BadInput, Schema, Value
 from contracts.streams import Entry, Streams

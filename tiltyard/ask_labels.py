@@ -9,7 +9,8 @@ import msgspec
 from rich.console import Console
 
 from contracts import config, streams
-from contracts.config import Config, ConfigError
+from contracts.config import Config
+from contracts.quantities import ConfigError
 from contracts.streams import Streams
 from serving import disagreements, page_words
 from serving.disagreements import Queue, Wanted

@@ -9,8 +9,9 @@ from pathlib import Path
 from rich.console import Console
 
 from contracts import config
-from contracts.config import ConfigError, Learner, Model
+from contracts.config import Learner, Model
 from contracts.log import Log
+from contracts.quantities import ConfigError
 from learners.case import Case
 from learners.contract import CHECKS, Finding, run
 from learners.synthetic import Examples, examples

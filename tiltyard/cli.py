@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
-from contracts.config import ConfigError
+from contracts.quantities import ConfigError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

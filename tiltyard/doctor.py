@@ -14,7 +14,7 @@ import redis
 from rich.console import Console
 
 from contracts import config, streams
-from contracts.config import ConfigError
+from contracts.quantities import ConfigError
 from contracts.settings import Settings
 from tiltyard import instance, lock, probes, services, up, valkey
 

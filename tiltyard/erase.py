@@ -14,10 +14,11 @@ import msgspec
 
 from contracts import config, entities, events, forgetting, streams
 from contracts import releases as kept_releases
-from contracts.config import ConfigError, Model
+from contracts.config import Model
 from contracts.facts import LearnerFacts, LearnFacts, ServingFacts
 from contracts.forgetting import Gone, Outcome, Request
 from contracts.log import Log
+from contracts.quantities import ConfigError
 from contracts.releases import ReleaseRefused, Releases
 from contracts.settings import Settings
 from contracts.streams import Streams

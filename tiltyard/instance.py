@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from contracts import settings
-from contracts.config import ConfigError
+from contracts.quantities import ConfigError
 from contracts.settings import Settings
 
 FILE = "instance.json"

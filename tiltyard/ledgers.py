@@ -13,9 +13,9 @@ from typing import Any, get_args
 import msgspec
 
 from contracts import config, streams
-from contracts.config import ConfigError
 from contracts.events import Decision
 from contracts.log import Log
+from contracts.quantities import ConfigError
 from contracts.releases import PRIOR_VERSION
 from contracts.streams import Streams
 from registry import history

@@ -7,9 +7,10 @@ from pathlib import Path
 import msgspec
 
 from contracts import config, events
-from contracts.config import ConfigError, Model, seconds
+from contracts.config import Model
 from contracts.events import Decision
 from contracts.log import Log
+from contracts.quantities import ConfigError, seconds
 from contracts.settings import Settings
 from flows.dossiers import uncovered
 from registry import history

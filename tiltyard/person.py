@@ -2,7 +2,7 @@
 
 import getpass
 
-from contracts.config import ConfigError
+from contracts.quantities import ConfigError
 
 
 def person() -> str:

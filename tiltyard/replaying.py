@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as Bar
 from rich.table import Table
 
-from contracts.config import ConfigError
+from contracts.quantities import ConfigError
 from contracts.schema import Feature, Label, Schema
 from data import streams
 from data.csvfile import BadRows

@@ -6,8 +6,9 @@ from pathlib import Path
 import msgspec
 
 from contracts import config
-from contracts.config import Config, ConfigError
+from contracts.config import Config
 from contracts.facts import ServingFacts
+from contracts.quantities import ConfigError
 from contracts.streams import Streams
 from flows.place import Place, open_place
 from registry.promotion import Stale

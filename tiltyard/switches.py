@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from contracts import config, streams
-from contracts.config import ConfigError
 from contracts.facts import LearnerFacts
 from contracts.log import Log
+from contracts.quantities import ConfigError
 from contracts.releases import Releases
 from contracts.streams import Streams
 from registry.ledger import Kind, Ledger

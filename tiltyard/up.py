@@ -12,7 +12,8 @@ import msgspec
 from rich.console import Console
 
 from contracts import config, settings
-from contracts.config import Config, ConfigError
+from contracts.config import Config
+from contracts.quantities import ConfigError
 from contracts.settings import Settings
 from tiltyard import board, instance, lock, probes, services
 from tiltyard.services import PORTS

@@ -14,7 +14,9 @@ from typing import Any
 import msgspec
 
 from contracts import config
-from contracts.config import ConfigError, Gate, Model, seconds
+from contracts.config import Model
+from contracts.gate_rules import Gate
+from contracts.quantities import ConfigError, seconds
 from registry.reproduce import reproduce
 from registry.retelling import GATE, Retelling
 from tiltyard import past as pasts

@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
-from contracts.config import Gate
 from contracts.events import Decision
+from contracts.gate_rules import Gate
 from registry import history
 from registry.reproduce import Reproduced, can_be
 from registry.retelling import Retelling, Turn

@@ -9,9 +9,9 @@ from pathlib import Path
 import redis
 
 from contracts import events, streams
-from contracts.config import ConfigError, seconds
 from contracts.events import Decision
 from contracts.facts import ComparisonFacts, LearnFacts
+from contracts.quantities import ConfigError, seconds
 from contracts.streams import Streams
 from drift import shelf
 from flows import dossiers

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from contracts.config import ConfigError, load, parse
+from contracts.config import load, parse
+from contracts.quantities import ConfigError
 
 MODEL = """
 [models.m]

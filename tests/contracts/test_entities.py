@@ -10,8 +10,8 @@ import msgspec
 import pytest
 
 from contracts import entities, events
-from contracts.config import ConfigError
 from contracts.events import Prediction
+from contracts.quantities import ConfigError
 from contracts.settings import Settings
 
 

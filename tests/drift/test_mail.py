@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contracts.config import ConfigError
+from contracts.quantities import ConfigError
 from contracts.settings import Settings
 from drift.mail import File, Mailer, Sent
 from tests.conftest import free_port

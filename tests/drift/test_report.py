@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from river import datasets as river_datasets
 
-from contracts.config import Drift
+from contracts.drift_rules import Drift
 from contracts.facts import DriftFacts
 from contracts.schema import Feature, Label, Schema, Value
 from drift import report
@@ -191,7 +191,7 @@ calls = []
 sys.addaudithook(lambda event, args: calls.append(event) if event in ("socket.connect", "socket.getaddrinfo") else None)
 import drift.windows, drift.verdict, drift.mail, drift.letter, drift.shelf, drift.columns
 assert "evidently" not in sys.modules and "pandas" not in sys.modules
-from contracts.config import Drift
+from contracts.drift_rules import Drift
 from contracts.schema import Feature, Label, Schema
 from drift import report
 column = {"x": [float(i) for i in range(300)]}

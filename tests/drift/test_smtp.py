@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from contracts.config import ConfigError
+from contracts.quantities import ConfigError
 from drift.smtp import Server, parse
 
 

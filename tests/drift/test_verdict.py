@@ -2,7 +2,7 @@
 
 import pytest
 
-from contracts.config import Drift
+from contracts.drift_rules import Drift
 from drift.verdict import JENSEN_SHANNON, MISSING, WASSERSTEIN, Column, judge
 
 

@@ -8,7 +8,7 @@ from hypothesis import event, given
 from hypothesis import strategies as st
 
 from contracts import events
-from contracts.config import Drift
+from contracts.drift_rules import Drift
 from contracts.events import Prediction, Shadow
 from contracts.log import Log
 from contracts.schema import Feature, Label, Schema

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from contracts.config import ConfigError, Learner, parse
+from contracts.config import Learner, parse
+from contracts.quantities import ConfigError
 from contracts.schema import Feature, Label, Schema
 from learners.catalogue import RECIPES, build_batch, build_online, check
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from contracts.config import ConfigError, Learner, load
+from contracts.config import Learner, load
+from contracts.quantities import ConfigError
 from contracts.schema import Feature, Label, Schema
 from learners import batch, elsewhere, trial
 from learners.case import Case

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from contracts.config import Gate
+from contracts.gate_rules import Gate
 from contracts.releases import Board
 from registry.blocks import Blocks, Example, negatives_for
 from registry.matured import Matured

@@ -5,9 +5,9 @@ import time
 import msgspec
 import pytest
 
-from contracts.config import Gate
 from contracts.events import Decision
 from contracts.facts import ComparisonFacts
+from contracts.gate_rules import Gate
 from contracts.releases import Board
 from registry import dossier, dossier_page, dossier_words
 from registry.dossier import Dossier, Seen

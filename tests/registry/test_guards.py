@@ -5,8 +5,8 @@ import random
 import msgspec
 import pytest
 
-from contracts.config import Gate
 from contracts.facts import ComparisonFacts
+from contracts.gate_rules import Gate
 from contracts.releases import Board
 from registry.evidence import Evidence
 from registry.guards import held_back, judge

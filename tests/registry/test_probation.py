@@ -4,7 +4,7 @@ import random
 
 import msgspec
 
-from contracts.config import Gate
+from contracts.gate_rules import Gate
 from contracts.releases import Board
 from registry.matured import Matured
 from registry.tenure import Record

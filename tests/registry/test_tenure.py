@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from contracts import events
-from contracts.config import Gate
+from contracts.gate_rules import Gate
 from contracts.releases import Board
 from registry.matured import Matured
 from registry.tenure import CALIBRATION_ROWS, Record

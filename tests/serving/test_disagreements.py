@@ -7,9 +7,10 @@ import msgspec
 import pytest
 import redis
 
-from contracts import config, events
+from contracts import events
 from contracts.config import parse
 from contracts.events import Feedback, Prediction, Shadow
+from contracts.quantities import seconds
 from contracts.releases import Board, Releases
 from contracts.streams import Streams
 from serving import disagreements
@@ -23,7 +24,7 @@ label = { task = "binary", classes = [false, true] }
 learners.linear = { algorithm = "linear" }
 """
 MODEL = parse(FRUIT_TOML).models["fruit"]
-HORIZON_S = config.seconds(MODEL.label_horizon)
+HORIZON_S = seconds(MODEL.label_horizon)
 NO, YES = (0.9, 0.1), (0.1, 0.9)
 
 

@@ -11,10 +11,10 @@ import msgspec
 import pytest
 import redis
 
-from contracts import config
 from contracts.config import parse
 from contracts.events import Decision, Feedback, Prediction, Shadow
 from contracts.facts import ComparisonFacts, GuardFacts, LearnFacts
+from contracts.quantities import seconds
 from contracts.releases import Board, Releases
 from contracts.streams import Streams
 from registry.evidence import Evidence
@@ -169,7 +169,7 @@ def test_examples_of_a_model_of_values_mark_who_came_nearest(redis_url: str, cli
     Releases(client, "price").set_board(Board(champion=1, challengers=(2,)))
     id_ = kept.append(Prediction(1, 0, (100.0,), (3,), known.models["price"].schema.fingerprint))
     kept.append_shadows([(id_, Shadow({2: (0, (120.0,))}))])
-    kept.add_feedback(Feedback(id_, 117.0), config.seconds("1h"))
+    kept.add_feedback(Feedback(id_, 117.0), seconds("1h"))
     with serving(redis_url, known) as address:
         page = get(address)[1]
     told = words(page)

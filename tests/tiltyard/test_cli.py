@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 
 from contracts import config, streams
 from contracts.facts import LearnerFacts, LearnFacts
+from contracts.quantities import seconds
 from contracts.releases import Board, Manifest, Release, Releases
 from contracts.streams import Streams
 from data import infer
@@ -163,7 +164,7 @@ def test_every_stream_can_be_a_demo(name: str) -> None:
     rate = demo_config.rate_for(stream)
     model = config.parse(demo_config.text(stream, rate)).models[name]
     assert model.schema == stream.schema
-    assert config.seconds(model.gate.maturity) > demo_config.DELAY_ROWS / rate
+    assert seconds(model.gate.maturity) > demo_config.DELAY_ROWS / rate
     assert min(demo_config.limit_for(rate), stream.length) / rate < 300
 
 
