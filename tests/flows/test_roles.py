@@ -14,8 +14,8 @@ from contracts.releases import PRIOR_VERSION, Board
 from flows.bootstrap import open_with_prior
 from flows.place import Place
 from flows.promote import decide_roles
+from flows.reporting import look
 from flows.retrain import fit_all
-from flows.watch import look
 from tests.flows.world import Learning, place_in, question
 
 CONFIG = """
