@@ -19,7 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from contracts import tables
+from contracts import tables, tape
 from contracts.events import Feedback, Prediction, Shadow
 from contracts.rows import fitting, label_rows, prediction_rows
 from contracts.schema import Schema, Value
@@ -142,6 +142,20 @@ class Log:
             return []
         table = found[1]
         return [int(offset) for offset in sorted(table.filter(pc.equal(table["entity"], entity))["offset"].to_pylist())]
+
+    def labelled(self) -> npt.NDArray[np.int64]:
+        """Offsets of all predictions that have a label, ascending: int64[n]."""
+        found = self._tables["labels"].read(["prediction_offset"])
+        return np.array([], np.int64) if found is None else np.unique(found[1]["prediction_offset"].to_numpy())
+
+    def labels_of(
+        self, offsets: Sequence[int], rule: Rule = "latest", negative_before: int = -1
+    ) -> dict[int, str | float]:
+        """The label that counts of each of these predictions, as `examples` has it, by offset; absent without one."""
+        found = tape.at(self._tables["labels"], ["offset", "prediction_offset", "label"], "prediction_offset", offsets)
+        given = {} if found is None else self._labels_by(rule, found)
+        negative = next(iter(self.schema.label.class_texts), "")
+        return {at: negative for at in offsets if at < negative_before} | given
 
     def features(self, last: int, before: int | None = None, since: int = -1) -> dict[str, list[Value]]:
         """Feature columns of the newest `last` predictions, labelled or not, above `since` and below `before`."""

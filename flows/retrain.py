@@ -88,7 +88,12 @@ def _enter(
 ) -> str:
     """Registers what was fitted and enrols it; the version of the same learner before it leaves the shadow."""
     lineage = {f"delta_{table}": version for table, version in examples.versions.items()}
-    window = {"first_offset": examples.offsets[0], "last_offset": examples.offsets[-1], "rows": len(examples)}
+    window = {
+        "first_offset": examples.offsets[0],
+        "fitted_through": examples.offsets[fitted.fitted_rows - 1],  # the rest was held out
+        "last_offset": examples.offsets[-1],
+        "rows": len(examples),
+    }
     manifest = _manifest(place, name, fitted, onnx, examples)
     version = place.registry.register(
         onnx,

@@ -69,6 +69,17 @@ def test_examples_join_the_newest_label_and_every_score(log: Log) -> None:
     assert log.examples(until=events.offset("2-0")).rows == found.rows[:1]
 
 
+def test_the_labels_of_some_predictions_are_those_of_examples(log: Log) -> None:
+    """The newest counts; without one there is none, or the first class where that is what a time-out means."""
+    assert (log.labels_of([at(1)]), log.labelled().tolist()) == ({}, [])
+    log.append_predictions(rows(1, 2, 3))
+    log.append_labels([(at(5), Feedback("3-0", "true")), (at(6), Feedback("1-0", "true"))])
+    log.append_labels([(at(7), Feedback("3-0", "false"))])
+    assert log.labels_of([at(2), at(3)]) == {at(3): "false"}
+    assert log.labels_of([at(1), at(2), at(3)], "first", at(3)) == {at(1): "true", at(2): "false", at(3): "true"}
+    assert log.labelled().tolist() == [at(1), at(3)]
+
+
 def test_many_small_files_are_merged_without_losing_a_row_or_the_position(log: Log) -> None:
     """Compaction changes files, not content, and a repeated append stays refused."""
     for ms in range(1, 8):
