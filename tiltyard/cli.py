@@ -105,7 +105,25 @@ def demo(leave: bool, **options: Any) -> None:
     sys.exit(run(leave=leave, **options))
 
 
-@main.command()
+class Replay(click.Command):
+    """Its help ends in the kinds of drift."""
+
+    def format_epilog(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        from data.drifts import KINDS
+
+        with formatter.section('Kinds of --drift, as in "abrupt at=5000" or "unit column=x factor=1000 at=3 until=9"'):
+            formatter.write_dl([(name, kind.__doc__ or "") for name, kind in KINDS.items()])
+        with formatter.section("Each kind also takes"):
+            formatter.write_dl([
+                ("at=ROW", "the first row that may change, counted from 0 in the source; needed"),
+                ("until=ROW", "the first one that is again as it was"),
+                ("width=ROWS", "in more and more of the rows over so many"),
+                ("period=ROWS", "for so many rows on, then for as many off, and so on"),
+                ("seed=N", "other draws, where a kind draws"),
+            ])  # fmt: skip
+
+
+@main.command(cls=Replay)
 @click.argument("source", metavar="STREAM|FILE.csv")
 @_model_option
 @click.option("--label-column", metavar="NAME", help="What to predict, in a CSV file.")
@@ -115,6 +133,9 @@ def demo(leave: bool, **options: Any) -> None:
 @click.option("--rate", type=click.FloatRange(min=0, min_open=True), metavar="N", help="Rows per second.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Rows at most.")
 @click.option("--concurrency", default=1, type=click.IntRange(1, 256), metavar="N", help="Questions at once. [1]")
+@click.option(
+    "--drift", multiple=True, metavar="SPEC", help="Change the rows in a known way, from a row on; repeatable."
+)
 @click.option("--url", metavar="URL", help="Of the serving process; else that of the instance in --state.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @_state_option

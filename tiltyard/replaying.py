@@ -6,7 +6,7 @@ import signal
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,9 @@ from rich.table import Table
 
 from contracts.quantities import ConfigError
 from contracts.schema import Feature, Label, Schema
-from data import streams
+from data import drifts, streams
 from data.csvfile import BadRows
+from data.drifts import Drift, Injection
 from data.record import Result
 from data.replay import Plan, Replay
 from data.streams import Stream
@@ -46,6 +47,7 @@ def run(
     rate: float | None,
     limit: int | None,
     concurrency: int,
+    drift: Sequence[str] = (),
     url: str | None,
     as_json: bool,
     state: Path | None,
@@ -53,11 +55,15 @@ def run(
     """Replays and prints the result; the exit status is 0 when every row was answered and every label accepted."""
     if delay is not None and delay_seconds is not None:
         raise ConfigError("give --delay (rows) or --delay-seconds, not both")
+    changes = [drifts.parse(spec) for spec in drift]
     url = (url or instance.find(state).serving_url).rstrip("/")
     described = choose_model(url, model)
     stream = streams.stream(source, label_column, schema=schema_of(described), timestamp_column=timestamp_column)
+    total = min(limit or stream.length, stream.length)
+    injection = _inject(changes, stream, total)
     console = Console(stderr=as_json)
     _introduce(console, stream, url, described["model"])
+    _announce(console, injection)
     plan = Plan(
         url=url,
         model=described["model"],
@@ -67,14 +73,15 @@ def run(
         limit=limit,
         concurrency=concurrency,
     )
-    progress = Progress(console, min(limit or stream.length, stream.length))
-    replay = Replay(plan, iter(stream), progress.look)
+    progress = Progress(console, total)
+    replay = Replay(plan, injection.rows(stream), progress.look)
     with progress:
         result = asyncio.run(with_interrupts(replay, console.print))
     if as_json:
-        print(json.dumps({**result.summary(_STRETCH), "bad_rows": stream.bad_rows.count}))
+        told = {"bad_rows": stream.bad_rows.count, "drifts": [tally.as_json() for tally in injection.tallies]}
+        print(json.dumps({**result.summary(_STRETCH), **told}))
     else:
-        _print(console, result, stream.bad_rows)
+        _print(console, result, stream.bad_rows, injection)
     return 0 if is_whole(result) else 1
 
 
@@ -141,6 +148,19 @@ def _introduce(console: Console, stream: Stream, url: str, model: str) -> None:
         console.print("The rows of this stream were made up by a program.", style="yellow")
 
 
+def _inject(changes: Sequence[Drift], stream: Stream, total: int) -> Injection:
+    """Raises ConfigError where a change does not fit the stream, or would come after its end."""
+    for change in changes:
+        if change.at >= total:
+            raise ConfigError(f"drift at={change.at}: the replay ends after {total:,} rows; choose an earlier row")
+    return Injection(changes, stream.schema)
+
+
+def _announce(console: Console, injection: Injection) -> None:
+    for tally in injection.tallies:
+        console.print(f"Injected {tally.told}.", style="yellow", markup=False, highlight=False, soft_wrap=True)
+
+
 class Progress:
     """A bar on a terminal, a line every few seconds elsewhere."""
 
@@ -199,11 +219,13 @@ def _answering(result: Result) -> int | str:
     return next((row.version for row in reversed(result.rows) if row.version is not None), "?")
 
 
-def _print(console: Console, result: Result, bad: BadRows) -> None:
+def _print(console: Console, result: Result, bad: BadRows, injection: Injection) -> None:
     shown = Table(box=None, show_header=False, pad_edge=False)
     for name, value in _figures(result, bad):
         shown.add_row(name, value)
     console.print(shown)
+    for tally in injection.tallies:
+        console.print(f"  injected {tally.sentence}", markup=False, highlight=False, soft_wrap=True)
     for row in bad.first:
         console.print(f"  skipped {row}", markup=False, highlight=False)
 
