@@ -4,6 +4,7 @@ One stream entry carries one event as MessagePack in field ``e``. The entry id i
 A feedback that is a correction carries in field ``f`` the id of the first feedback for its prediction.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, TypeVar, cast
@@ -16,6 +17,8 @@ from contracts.schema import Value
 
 FIELD = b"e"
 _FIRST = b"f"
+_ID = "[0-7]?[0-9]{1,12}-[0-9]{1,9}"  # up to the year 2223, so that offsets fit into int64
+_IDS = re.compile(f"{_ID}(?: {_ID})*")
 _SEQUENCE_BITS = 20  # offsets stay below 2^63 until the year 2248; Redis numbers entries of one ms from 0
 
 Event = TypeVar("Event", bound=msgspec.Struct)
@@ -137,7 +140,7 @@ def entry_id(text: str) -> tuple[int, int]:
     milliseconds, dash, sequence = text.partition("-")
     if not (dash and milliseconds.isdecimal() and sequence.isdecimal() and text.isascii()):
         raise ValueError(f"{text!r} is not an id of the form milliseconds-sequence")
-    if len(milliseconds) > 13 or len(sequence) > 9:
+    if len(milliseconds) > 13 or len(sequence) > 9 or int(sequence) >> _SEQUENCE_BITS:
         raise ValueError(f"{text!r} is beyond any id that was given out")
     return int(milliseconds), int(sequence)
 
@@ -155,6 +158,26 @@ def offsets(ids: Sequence[bytes]) -> list[int]:
     """`offset` of ids that Redis has given out, which need no check: 0.1 us for each instead of 0.6."""
     parts = np.fromstring(b" ".join(ids).replace(b"-", b" "), np.int64, sep=" ")
     return cast(list[int], (parts[::2] << _SEQUENCE_BITS | parts[1::2]).tolist())
+
+
+def asked_of(given: Sequence[Feedback | None]) -> list[int | None]:
+    """Offsets of the predictions that feedback is about; None where there is none, or its id has not an id's form.
+
+    They are outside input: looked at all together, they cost a third of `offset` for each.
+    """
+    ids = [one.prediction_id for one in given if one is not None]
+    if len(ids) == len(given) and _IDS.fullmatch(joined := " ".join(ids)):
+        found = offsets([joined.encode()])
+        if len(found) == len(ids):  # else one of them reads like two
+            return list(found)
+    return [None if one is None else _offset_or_none(one.prediction_id) for one in given]
+
+
+def _offset_or_none(text: str) -> int | None:
+    try:
+        return offset(text)
+    except ValueError:
+        return None
 
 
 def span(duration_s: float) -> int:

@@ -72,9 +72,12 @@ def prediction_rows(schema: Schema, offsets: Sequence[int], rows: Sequence[tuple
 def label_rows(offsets: Sequence[int], rows: Sequence[tuple[int, Feedback]]) -> pa.Table:
     """One row per feedback."""
     given = [feedback for _, feedback in rows]
+    asked = events.asked_of(given)
+    if None in asked:
+        raise ValueError("a label is about no prediction")
     columns = [
         pa.array(offsets, pa.int64()),
-        pa.array([events.offset(f.prediction_id) for f in given], pa.int64()),
+        pa.array(asked, pa.int64()),
         pa.array([f.label if isinstance(f.label, str) else repr(float(f.label)) for f in given], pa.string()),
         pa.array([f.reporter for f in given], pa.string()),
         pa.array([f.comment for f in given], pa.string()),

@@ -210,7 +210,8 @@ class Schema(msgspec.Struct, frozen=True, dict=True):
 
     def as_dict(self, row: Sequence[Value]) -> dict[str, float | int | bool | str]:
         """A row as River reads it: missing features are absent."""
-        return {name: value for name, value in zip(self.names, row, strict=True) if value is not None}
+        x: dict[str, Any] = dict(zip(self.names, row, strict=True))
+        return {name: value for name, value in x.items() if value is not None} if None in row else x
 
     def tensors(self, rows: Sequence[Sequence[Value]]) -> dict[str, np.ndarray]:
         """ONNX inputs for rows in schema order: `numeric` float64[n, d] and `categorical` str[n, c], where present."""

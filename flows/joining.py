@@ -65,11 +65,7 @@ class Join:
 
     def read(self, page: Page) -> list[Label]:
         """Feedback as labels, one for each entry; what cannot be read is buried."""
-        given = events.decode_many(Feedback, page.fields)
-        return [
-            self._label(at, feedback, fields)
-            for at, feedback, fields in zip(page.offsets, given, page.fields, strict=True)
-        ]
+        return list(self._labels(page, buries=True))
 
     def take(self, labels: Sequence[Label], shadowed: int) -> None:
         """Joins labels in stream order; the shadow scorer has passed predictions through the offset `shadowed`."""
@@ -270,34 +266,29 @@ class Join:
     def _firsts(self, labels: Sequence[Label]) -> dict[int, Label]:
         """The first labels of predictions that get another one here, by feedback offset."""
         asked = {label.first for label in labels if label.first is not None}
-        return {label.at: label for label in self._readable(self.streams.pick("feedback", asked))}
+        found = self.streams.pick("feedback", asked)
+        return {label.at: label for label in self._readable(Page([*found], [*found.values()]))}
 
-    def _readable(self, found: Mapping[int, Raw]) -> Iterator[Label]:
+    def _readable(self, page: Page) -> list[Label]:
         """Labels among feedback that was read, and buried where need be, before."""
-        given = events.decode_many(Feedback, found.values())
-        for (at, fields), feedback in zip(found.items(), given, strict=True):
-            if feedback is not None:
-                label = self._label(at, feedback, fields, buries=False)
-                if label.value is not None:
-                    yield label
+        return [label for label in self._labels(page, buries=False) if label.value is not None]
 
-    def _label(self, at: int, feedback: Feedback | None, fields: Raw, buries: bool = True) -> Label:
-        """As the schema reads it."""
-        try:
-            if feedback is None:
-                feedback = events.decode(Feedback, events.unflat(fields))
-            first = events.first_of(fields)
-            return Label(
-                at,
-                events.offset(feedback.prediction_id),
-                self.schema.label.decode(feedback.label),
-                feedback.labeled_at,
-                None if first is None else events.offset(first),
-            )
-        except (BadEntry, BadInput, ValueError) as error:
-            if buries:
-                self.streams.bury("feedback", events.offset_id(at), events.unflat(fields), str(error))
-            return Label(at)
+    def _labels(self, page: Page, buries: bool) -> Iterator[Label]:
+        """As the schema reads them."""
+        given, value_of = events.decode_many(Feedback, page.fields), self.schema.label.decode
+        for at, fields, feedback, asked in zip(*page, given, events.asked_of(given), strict=True):
+            try:
+                if feedback is None:
+                    feedback = events.decode(Feedback, events.unflat(fields))
+                if asked is None:
+                    asked = events.offset(feedback.prediction_id)
+                first = events.first_of(fields)
+                first_at = None if first is None else events.offset(first)
+                yield Label(at, asked, value_of(feedback.label), feedback.labeled_at, first_at)
+            except (BadEntry, BadInput, ValueError) as error:
+                if buries:
+                    self.streams.bury("feedback", events.offset_id(at), events.unflat(fields), str(error))
+                yield Label(at)
 
     def _recall(self) -> None:
         """Labels that had not matured at the checkpoint are read again, and wait as they did."""
@@ -308,7 +299,7 @@ class Join:
         while (page := self.streams.page("feedback", begin, end, PAGE)).offsets:
             labels = [
                 label
-                for label in self._readable(dict(zip(*page, strict=True)))
+                for label in self._readable(page)
                 if label.prediction >= since and not self._is_late(label.prediction, label.at)
             ]
             predictions = self._asked({label.prediction for label in labels})

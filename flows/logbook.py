@@ -44,10 +44,11 @@ class Logbook:
     def _write_labels(self, until: int) -> int:
         written = 0
         for page in self._pages("feedback", self.labels_at, until):
+            given = events.decode_many(Feedback, page.fields)
             rows = [
                 (offset, feedback)
-                for offset, feedback in zip(page.offsets, events.decode_many(Feedback, page.fields), strict=True)
-                if feedback is not None and self._is_label(feedback)
+                for offset, feedback, asked in zip(page.offsets, given, events.asked_of(given), strict=True)
+                if feedback is not None and asked is not None and self._is_label(feedback)
             ]
             written += self.log.append_labels(rows)
             self.labels_at = page.offsets[-1]
@@ -61,7 +62,6 @@ class Logbook:
     def _is_label(self, feedback: Feedback) -> bool:
         """False for what was buried by the learn loop, with the reason."""
         try:
-            events.offset(feedback.prediction_id)
             self.log.schema.label.decode(feedback.label)
         except ValueError:
             return False

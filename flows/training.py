@@ -60,19 +60,9 @@ class TrainState:
 
     def learn(self, examples: Sequence[Example], labels: Labels) -> None:
         """Goes through the examples at `position`, whole blocks of them (`Source`). Raises ExampleRefused."""
-        learn_one, example, size = self.learner.learn_one, examples[0], self.learner.mini_batch
-        try:
-            if size is None:
-                for example in examples:
-                    label = labels.get(example.prediction, example.label) if labels else example.label
-                    if example.row is not None and label is not None:
-                        learn_one(example.row, label)
-            else:
-                for start in range(0, len(examples), size):
-                    example = examples[start]
-                    self._learn_block(examples[start : start + size], labels)
-        except LearnerFailed as error:
-            raise ExampleRefused(example, error.reason) from error
+        size = self.learner.mini_batch or len(examples)
+        for start in range(0, len(examples), size):
+            self._learn_block(examples[start : start + size], labels)
         self.position += len(examples)
         self.at = examples[-1].at
         if self.learner.schema.label.is_regression:
@@ -80,14 +70,21 @@ class TrainState:
 
     def _learn_block(self, block: Sequence[Example], labels: Labels) -> None:
         """Blocks lie where they lie in the journal, however many of their examples were erased."""
-        rows, targets = [], []
-        for example in block:
-            label = labels.get(example.prediction, example.label)
-            if example.row is not None and label is not None:
-                rows.append(example.row)
-                targets.append(label)
-        if rows:
-            self.learner.learn_many(rows, targets)
+        given = [labels.get(one.prediction, one.label) for one in block] if labels else [one.label for one in block]
+        learned = [
+            (example, example.row, label)
+            for example, label in zip(block, given, strict=True)
+            if example.row is not None and label is not None
+        ]
+        before = self.learner.learned
+        try:
+            if self.learner.mini_batch is None:
+                self.learner.learn_each((row, label) for _, row, label in learned)
+            elif learned:
+                _, rows, targets = zip(*learned, strict=True)
+                self.learner.learn_many(rows, targets)
+        except LearnerFailed as error:
+            raise ExampleRefused(learned[self.learner.learned - before][0], error.reason) from error
 
     def relearn(self, other: "TrainState") -> None:
         """Takes over what was learned elsewhere from the same journal."""

@@ -184,6 +184,18 @@ def test_ids_order_as_offsets() -> None:
     assert [events.offset_id(events.offset(id_)) for id_ in ids] == ids
 
 
+def test_the_questions_of_many_labels_are_known_as_of_each() -> None:
+    """Looked at together or one by one, ids give the same offsets; what is no id gives none."""
+    sound = [Feedback("1763800000123-0", "a"), Feedback("1-7", "a"), Feedback("7999999999999-1", 1.0)]
+    expected = [events.offset(one.prediction_id) for one in sound]
+    assert events.asked_of(sound) == expected
+    strange = ["", "1-", "x-1", "1-0 2-0", "١-0", "99999999999999-0", "1-0\n"]
+    assert events.asked_of([*sound, None, *(Feedback(id_, "a") for id_ in strange)]) == [*expected, None, *[None] * 7]
+    assert events.asked_of([Feedback("9999999999999-0", "a")]) == [9999999999999 << 20]
+    assert events.asked_of([Feedback("1-0 2-0", "a")]) == [None]
+    assert events.asked_of([]) == []
+
+
 def test_a_lease_has_one_holder_until_it_is_released_or_runs_out(client: redis.Redis) -> None:
     """A second taker is refused; after silence the first one cannot renew what another holds."""
     first, second = lease.Lease(client, "m", "learn", 0.2), lease.Lease(client, "m", "learn", 5)

@@ -4,11 +4,11 @@ import pickle
 from typing import Any
 
 import pytest
-from river import base, linear_model, preprocessing
+from river import anomaly, base, compose, feature_selection, linear_model, naive_bayes, preprocessing, stats
 
 from contracts.config import Learner
 from contracts.schema import Feature, Label, Schema
-from learners import online
+from learners import online, state
 from learners.catalogue import build_online
 from learners.online import LearnerFailed, OnlineLearner, WrongRiver, class_scores
 from learners.synthetic import examples
@@ -33,6 +33,27 @@ def test_scores_equal_rivers_own_on_the_same_rows() -> None:
         by_hand.learn_one(x, label == "true")
         learner.learn_one(row, label)
     assert learner.learned == len(data.rows)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        preprocessing.StandardScaler() | preprocessing.MinMaxScaler() | linear_model.LogisticRegression(),
+        (preprocessing.StandardScaler() + preprocessing.MinMaxScaler()) | linear_model.LogisticRegression(),
+        feature_selection.SelectKBest(stats.PearsonCorr(), k=2) | linear_model.LogisticRegression(),
+        anomaly.QuantileFilter(anomaly.OneClassSVM(), q=0.9) | linear_model.LogisticRegression(),
+        compose.Discard("x0") | (preprocessing.StandardScaler() | naive_bayes.GaussianNB()),
+    ],
+    ids=["plain", "union", "supervised", "filter", "nested"],
+)
+def test_steps_learn_what_the_pipeline_would_let_them_learn(model: Any) -> None:
+    """Going from step to step, where that is done, leaves the state that River's own pipeline leaves."""
+    data = stream("Phishing")
+    by_hand, learner = model.clone(), OnlineLearner("mine", model.clone(), data.schema)
+    learner.learn(data.rows[:300], data.labels[:300])
+    for row, label in zip(data.rows[:300], data.labels[:300], strict=True):
+        by_hand.learn_one(data.schema.as_dict(row), label == "true")
+    assert state.digest(learner.model) == state.digest(by_hand)
 
 
 def test_the_second_class_is_the_positive_one() -> None:
