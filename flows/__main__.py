@@ -31,12 +31,12 @@ def main() -> None:
     config, _ = read_configuration()
     for model in config.models.values():
         catalogue.check(model)
-    dead = asyncio.run(deployments.bury_the_dead())
-    log.info("serving flows models=%s left_behind=%d", ",".join(config.models), dead)
+    dead, late = asyncio.run(deployments.bury_the_dead()), asyncio.run(deployments.forget_the_late())
+    log.info("serving flows models=%s left_behind=%d late=%d", ",".join(config.models), dead, late)
     places = 5 * len(config.models) + 4  # one for every flow of every model; runs being cancelled hold one for a moment
     serve(
         *deployments.of(config, [learn, retrain, watch, promote, approve]),
-        pause_on_shutdown=False,  # what is due while nobody serves runs late, instead of never
+        pause_on_shutdown=False,  # the newest that is due while nobody serves runs late, instead of never
         print_starting_message=False,
         limit=places,
     )

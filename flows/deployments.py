@@ -10,16 +10,18 @@ from prefect import Flow
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import (
     FlowRunFilter,
+    FlowRunFilterExpectedStartTime,
     FlowRunFilterState,
     FlowRunFilterStateType,
     FlowRunFilterTags,
 )
-from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy, StateType
+from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy, FlowRun, StateType
+from prefect.client.schemas.sorting import FlowRunSort
 from prefect.deployments import run_deployment
 from prefect.deployments.runner import RunnerDeployment
 from prefect.exceptions import PrefectException
 from prefect.schedules import Interval
-from prefect.states import Crashed
+from prefect.states import Cancelled, Crashed
 from prefect.types.entrypoint import EntrypointType
 
 from contracts.config import Config, Model
@@ -28,6 +30,7 @@ from contracts.quantities import seconds
 log = logging.getLogger(__name__)
 
 TAG = "tiltyard"
+_PAGE = 200
 # A second run is cancelled by the server before it costs a process; the leases guard what this cannot see.
 _ONE = ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW)
 
@@ -85,3 +88,25 @@ async def bury_the_dead() -> int:
         for run in runs:
             await client.set_flow_run_state(run.id, Crashed(message="its process ended with its runner"))
     return len(runs)
+
+
+async def forget_the_late() -> int:
+    """Cancels runs that were due while nobody served, but for the newest of each deployment; returns how many.
+
+    One look at today does the work of all of them: after a weekend `learn` alone would have thousands.
+    """
+    due = FlowRunFilter(
+        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED])),
+        expected_start_time=FlowRunFilterExpectedStartTime(before_=datetime.now(UTC)),
+        tags=FlowRunFilterTags(all_=[TAG]),
+    )
+    newest, forgotten = dict[Any, FlowRun](), 0
+    async with get_client() as client:
+        while runs := await client.read_flow_runs(
+            flow_run_filter=due, sort=FlowRunSort.EXPECTED_START_TIME_DESC, limit=_PAGE, offset=len(newest)
+        ):
+            for run in runs:
+                if newest.setdefault(run.deployment_id, run) is not run:
+                    await client.set_flow_run_state(run.id, Cancelled(message="was due while nobody served"))
+                    forgotten += 1
+    return forgotten
