@@ -17,7 +17,7 @@ from contracts.schema import Value
 
 FIELD = b"e"
 _FIRST = b"f"
-_ID = "[0-7]?[0-9]{1,12}-[0-9]{1,9}"  # up to the year 2223, so that offsets fit into int64
+_ID = "[0-7]?[0-9]{1,12}-[0-9]{1,6}"  # up to the year 2223 and a million in a ms, so that offsets fit into int64
 _IDS = re.compile(f"{_ID}(?: {_ID})*")
 _SEQUENCE_BITS = 20  # offsets stay below 2^63 until the year 2248; Redis numbers entries of one ms from 0
 

@@ -238,12 +238,49 @@ class GuardFacts(msgspec.Struct, frozen=True, kw_only=True):
     """Why it should not answer, while it goes on to because nobody can follow it."""
 
 
+class AnswersFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a version's answers are from those of the reference: as logged, and out of fold."""
+
+    distance: float
+    threshold: float
+    method: str
+    reference_rows: int
+    current_rows: int
+
+
+class QualityFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """How good a version was on the matured labels of two windows, out of fold."""
+
+    loss: str
+    """Its name, as in `gate.loss`."""
+    reference: float
+    current: float
+    """Mean losses."""
+    margin: float
+    """Half of the 95 % interval of their difference, were rows independent."""
+    reference_rows: int
+    current_rows: int
+    measures: dict[str, tuple[float, float]] = {}
+    """(reference, current) of accuracy, log_loss and brier, or of mae and rmse."""
+
+
+class ColumnFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What is in one column of the current window, beside the reference."""
+
+    missing: tuple[float, float]
+    """Share of rows: (reference, current)."""
+    unseen: float | None = None
+    """Share of categories that the reference has not; None for numbers, and where it has too many to tell."""
+    outside: float | None = None
+    """Share of numbers beyond all of the reference's; None without any."""
+
+
 class DriftFacts(msgspec.Struct, frozen=True, kw_only=True):
     """The latest drift report."""
 
     at: float
     report: str
-    """File name in the report folder."""
+    """File name in the report folder; empty where it could not be kept."""
     alarm: bool
     share: float
     columns: dict[str, float]
@@ -256,3 +293,12 @@ class DriftFacts(msgspec.Struct, frozen=True, kw_only=True):
     """Distance from which a column has drifted, by column; above the configured one in small windows."""
     methods: dict[str, str] = {}
     """How the distance was measured, by column."""
+    importance: dict[str, float] = {}
+    """Share of the champion's permutation importance, by column; empty where it is not known."""
+    answers: AnswersFacts | None = None
+    quality: QualityFacts | None = None
+    data: dict[str, ColumnFacts] = {}
+    notes: tuple[str, ...] = ()
+    """What is wrong with the data, and what could not be measured; sentences."""
+    waiting: str = ""
+    """Why there is no newer report, where one was due; `report` is empty before the first."""

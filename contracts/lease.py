@@ -10,6 +10,13 @@ import redis
 
 from contracts import streams
 
+# No holder's lease lasts longer than `hold_s`: one that does was dated by a clock that has been set back since, and its
+# holder may be gone. A living one renews it well within what is left then.
+_ACQUIRE = """
+if redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then return 1 end
+if redis.call('PTTL', KEYS[1]) > tonumber(ARGV[2]) then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
+return 0
+"""
 _RENEW = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end return 0"
 _RELEASE = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
 
@@ -36,7 +43,7 @@ class Lease:
 
     def acquire(self) -> None:
         """Raises LeaseTaken."""
-        if not self.client.set(self.key, self.token, nx=True, px=int(self.hold_s * 1000)):
+        if not self.client.eval(_ACQUIRE, 1, self.key, self.token, str(int(self.hold_s * 1000))):
             raise LeaseTaken(self.name)
 
     def renew(self) -> None:

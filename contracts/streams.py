@@ -22,6 +22,10 @@ Raw = Sequence[bytes]
 
 START = "0-0"
 _LABEL_BUCKET_MS = 3_600_000
+CROWDED = 100_000
+"""Entries of one millisecond after which ids go on in the next one: offsets have room for ten times as many. Only a
+clock that was set back by minutes brings as many, since ids then wait for it."""
+_CROWDED_ID = len(f"{13 * '0'}-{CROWDED}")
 _DECISIONS_KEPT = 1_000
 _REVISIONS_KEPT = 100_000
 MOST_LABELS = 1_000
@@ -31,7 +35,10 @@ MOST_LABELS = 1_000
 # that is a correction says so itself, in field f: whoever reads it later may have lost, or never had, the first label.
 # Each prediction's "appended newest-id first-id newest-label" is kept in hashes of one hour of predictions, which
 # expire whole; "newest-id newest-label" is how they read before corrections named what they correct.
-ADD_FEEDBACK = """
+# Ids are times, and order both streams, also while the clock is behind them because it was set back: a label comes
+# after its question, and whatever is asked after a label comes after it. (XADD and XSETID refuse to go back.)
+ADD_FEEDBACK = (
+    """
 if #redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1]) == 0 then return {'unknown', ''} end
 local seen = redis.call('HGET', KEYS[3], ARGV[1])
 local appended, newest, first, label = 0
@@ -45,16 +52,28 @@ if seen then
   if label == ARGV[2] then return {'duplicate', newest} end
   if tonumber(appended) >= tonumber(ARGV[5]) then return {'limited', newest} end
 end
-local id
-if first then
-  id = redis.call('XADD', KEYS[2], '*', 'e', ARGV[3], 'f', first)
-else
-  id = redis.call('XADD', KEYS[2], '*', 'e', ARGV[3])
+local function parts(of)
+  local ms, seq = string.match(of, '^(%d+)-(%d+)$')
+  return tonumber(ms), tonumber(seq)
 end
+local clock, fields, id = redis.call('TIME'), {'e', ARGV[3]}
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+if first then fields = {'e', ARGV[3], 'f', first} end
+local ms, seq = parts(ARGV[1])
+if ms >= now then
+  id = redis.pcall('XADD', KEYS[2], string.format('%.0f-%.0f', ms, seq + 1), unpack(fields))
+end
+if type(id) ~= 'string' then id = redis.call('XADD', KEYS[2], '*', unpack(fields)) end
+ms, seq = parts(id)
+if seq >= """
+    + str(CROWDED)
+    + """ then redis.call('XSETID', KEYS[2], string.format('%.0f-0', ms + 1)) end
+if ms > now then redis.pcall('XSETID', KEYS[1], id) end
 redis.call('HSET', KEYS[3], ARGV[1], (appended + 1) .. ' ' .. id .. ' ' .. (first or id) .. ' ' .. ARGV[2])
 redis.call('PEXPIRE', KEYS[3], ARGV[4])
 return {first and 'correction' or 'accepted', id}
 """
+)
 
 
 def connect(url: str, timeout_s: float = 10, **options: Any) -> redis.Redis:
@@ -91,6 +110,14 @@ def label_bucket(prediction_id: str) -> str:
     """The hash that keeps a prediction's newest label. Raises ValueError when the id has not an id's form."""
     milliseconds, _ = events.entry_id(prediction_id)
     return f"labels:{milliseconds // _LABEL_BUCKET_MS}"
+
+
+def next_millisecond(stream: bytes, id_: bytes) -> tuple[bytes, ...] | None:
+    """The command after which a stream's ids go on in the next millisecond, where an id says that it is time to."""
+    if len(id_) < _CROWDED_ID:  # nearly every one
+        return None
+    milliseconds, sequence = events.entry_id(id_.decode())
+    return (b"XSETID", stream, f"{milliseconds + 1}-0".encode()) if sequence >= CROWDED else None
 
 
 class Page(NamedTuple):

@@ -6,13 +6,13 @@ rounding only. What it gets from here has none of that; missing values are compa
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from contracts.schema import Feature, Value
+from contracts.schema import Feature, Label, Value
 from drift.verdict import JENSEN_SHANNON, MISSING, WASSERSTEIN
 
 Numbers = npt.NDArray[np.float64]
@@ -55,7 +55,7 @@ def compare(
     title = feature.name.translate(_NO_MARKUP)
     rows = len(reference), len(current)
     if feature.type in ("category", "bool"):
-        texts = _bucketed([_text(value) for value in reference], [_text(value) for value in current])
+        texts = _bucketed(_texts(reference), _texts(current))
         chance = _chance_of_categories(*rows, len({*texts[0], *texts[1]}))
         yield Comparison(feature.name, title, JENSEN_SHANNON, *texts, max(threshold, _ABOVE_CHANCE * chance))
         return
@@ -70,6 +70,25 @@ def compare(
         absent = [np.where(np.isnan(column), "missing", "present").tolist() for column in numbers]
         least = max(threshold, _ABOVE_CHANCE * _chance_of_categories(*rows, 2))
         yield Comparison(feature.name, f"{title} · missing", MISSING, absent[0], absent[1], least)
+
+
+def compare_answers(
+    label: Label, reference: Numbers, current: Numbers, threshold: float, taken: Collection[str] = ()
+) -> Comparison:
+    """What is to be measured of a version's answers: scores float64[n, k] of two windows, of at least one row each.
+
+    The probability of the positive class, or the value; of more classes, the answered one. `taken` are titles that
+    the plots have already.
+    """
+    named = "value" if label.is_regression else f"P({label.class_texts[1]})" if label.task == "binary" else "class"
+    feature = Feature(f"answers: {named}", "category" if named == "class" else "float")
+    while feature.name.translate(_NO_MARKUP) in taken:
+        feature = Feature(f"{feature.name} ·", feature.type)
+
+    def told(scores: Numbers) -> Sequence[Value]:
+        return [label.class_texts[i] for i in scores.argmax(axis=1)] if feature.is_category else scores[:, -1].tolist()
+
+    return next(compare(feature, told(reference), told(current), threshold))
 
 
 def wasserstein(reference: Numbers, current: Numbers) -> float:
@@ -112,10 +131,14 @@ def _magnitude(column: Numbers) -> int:
     return max(math.floor(math.log10(largest)), -290) if largest else 0
 
 
-def _text(value: Value) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    return "(missing)" if value is None else str(value).translate(_NO_MARKUP)
+def text(value: Value) -> str:
+    """A category or a bool as text."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _texts(values: Sequence[Value]) -> list[str]:
+    shown = {value: "(missing)" if value is None else text(value).translate(_NO_MARKUP) for value in set(values)}
+    return [shown[value] for value in values]
 
 
 def _bucketed(reference: list[str], current: list[str]) -> tuple[list[str], list[str]]:

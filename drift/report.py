@@ -4,19 +4,20 @@ Evidently takes some ten seconds to import: only the watch flow imports this mod
 web services, which are not imported here; a test holds it to that.
 """
 
-import html
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 
 from contracts.drift_rules import Drift
-from contracts.facts import DriftFacts
+from contracts.facts import AnswersFacts, ColumnFacts, DriftFacts, QualityFacts
 from contracts.schema import Schema, Value
-from drift.columns import Comparison, compare, wasserstein
-from drift.verdict import JENSEN_SHANNON, MISSING, WASSERSTEIN, Column, Verdict, judge
+from drift import quality, summary
+from drift.columns import Comparison, Numbers, compare, compare_answers, wasserstein
+from drift.sketches import Profile
+from drift.verdict import JENSEN_SHANNON, MISSING, WASSERSTEIN, Column, Verdict, judge, shares_of
 from drift.windows import require
 
 with warnings.catch_warnings():
@@ -33,6 +34,22 @@ _METHODS = {WASSERSTEIN: _DISTANCE.name, JENSEN_SHANNON: "jensenshannon", MISSIN
 
 
 @dataclass(frozen=True)
+class Champion:
+    """What is known of the champion in both windows, beside the features; None and empty for what is not."""
+
+    answers: tuple[Numbers, Numbers] | None = None
+    """Its scores float64[n, k] in the reference, out of fold, and in the current window."""
+    quality: QualityFacts | None = None
+    importance: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """(mean, standard deviation) of the loss that permuting a column adds."""
+    notes: tuple[str, ...] = ()
+    """Why something of this is not known; sentences."""
+
+
+NOTHING_KNOWN = Champion()
+
+
+@dataclass(frozen=True)
 class Report:
     """What a comparison of two windows found, and the page that shows it (self-contained HTML)."""
 
@@ -40,6 +57,11 @@ class Report:
     verdict: Verdict
     reference_rows: int
     current_rows: int
+    importance: Mapping[str, float]
+    answers: AnswersFacts | None
+    quality: QualityFacts | None
+    data: Mapping[str, ColumnFacts]
+    notes: tuple[str, ...]
     html: str
 
     def facts(self, at: float, file_name: str) -> DriftFacts:
@@ -56,6 +78,11 @@ class Report:
             current_rows=self.current_rows,
             thresholds={column.name: column.threshold for column in self.columns},
             methods={column.name: column.method for column in self.columns},
+            importance=dict(self.importance),
+            answers=self.answers,
+            quality=self.quality,
+            data=dict(self.data),
+            notes=self.notes,
         )
 
 
@@ -65,11 +92,14 @@ def run(
     schema: Schema,
     rules: Drift,
     caption: str = "",
+    champion: Champion = NOTHING_KNOWN,
+    profiles: Mapping[str, Profile] | None = None,
 ) -> Report:
     """Distance of every feature between two windows of columns by name; missing values are None.
 
     A feature that is missing in places is compared by its values and by how often it is missing; the larger distance,
-    in units of its threshold, counts. `caption` says on the page what the windows are. Raises TooFewRows.
+    in units of its threshold, counts. `caption` says on the page what the windows are, `profiles` what the whole
+    reference held where it is only a sample of that. Raises TooFewRows.
     """
     rows = len(reference[schema.names[0]]), len(current[schema.names[0]])
     require("reference", rows[0], rules)
@@ -79,16 +109,40 @@ def run(
         for feature in schema.features
         for comparison in compare(feature, reference[feature.name], current[feature.name], rules.threshold)
     ]
+    if champion.answers is not None:
+        titles = [comparison.title for comparison in comparisons]
+        comparisons.append(compare_answers(schema.label, *champion.answers, rules.threshold, titles))
     distances, page = _measure(comparisons)
-    worst: dict[str, Column] = {}
+    answers = _answers(comparisons.pop(), distances.pop(), champion.answers) if champion.answers is not None else None
+    columns = tuple(_farthest(comparisons, distances).values())
+    shares = shares_of({name: added for name, (added, _) in champion.importance.items()})
+    verdict = judge(columns, rules, shares, summary.clauses(answers, champion.quality))
+    data = quality.columns(schema, profiles, current) if profiles else {}
+    notes = (*(quality.notes(data, profiles) if profiles else ()), *champion.notes)
+    told = summary.Summary(columns, verdict, champion.importance, shares, answers, champion.quality, data, notes)
+    head = summary.html(told, caption or f"Reference: {rows[0]:,} rows. Current: {rows[1]:,} rows.")
+    page = page.replace("<body>", f"<title>Drift</title><body>{head}", 1)
+    return Report(columns, verdict, *rows, shares, answers, champion.quality, data, notes, page)
+
+
+def _farthest(comparisons: Sequence[Comparison], distances: Sequence[float]) -> dict[str, Column]:
+    """One column for each feature: of its values and its missing ones, the farther in units of its threshold."""
+    found: dict[str, Column] = {}
     for comparison, distance in zip(comparisons, distances, strict=True):
         column = Column(comparison.feature, comparison.method, distance, comparison.threshold)
-        if column.name not in worst or column.weight > worst[column.name].weight:
-            worst[column.name] = column
-    columns = tuple(worst.values())
-    verdict = judge(columns, rules)
-    head = _head(columns, verdict, caption or f"Reference: {rows[0]:,} rows. Current: {rows[1]:,} rows.")
-    return Report(columns, verdict, *rows, page.replace("<body>", f"<title>Drift</title><body>{head}", 1))
+        if column.name not in found or column.weight > found[column.name].weight:
+            found[column.name] = column
+    return found
+
+
+def _answers(comparison: Comparison, distance: float, scores: tuple[Numbers, Numbers]) -> AnswersFacts:
+    return AnswersFacts(
+        distance=distance,
+        threshold=comparison.threshold,
+        method=comparison.method,
+        reference_rows=len(scores[0]),
+        current_rows=len(scores[1]),
+    )
 
 
 def _measure(comparisons: Sequence[Comparison]) -> tuple[list[float], str]:
@@ -102,7 +156,9 @@ def _measure(comparisons: Sequence[Comparison]) -> tuple[list[float], str]:
     )
     windows = [
         Dataset.from_pandas(
-            pd.DataFrame({c.title: side for c, side in zip(comparisons, sides, strict=True)}), definition
+            # Answers may be of other rows than features are; a series that is shorter ends in missing values.
+            pd.DataFrame({c.title: pd.Series(side) for c, side in zip(comparisons, sides, strict=True)}),
+            definition,
         )
         for sides in ([c.current for c in comparisons], [c.reference for c in comparisons])
     ]
@@ -121,20 +177,3 @@ def _scaled_wasserstein(
 ) -> tuple[float, bool]:
     distance = wasserstein(np.asarray(reference, np.float64), np.asarray(current, np.float64))
     return distance, distance >= threshold
-
-
-def _head(columns: Sequence[Column], verdict: Verdict, caption: str) -> str:
-    """The verdict above Evidently's plots, as HTML."""
-    ordered = sorted(columns, key=lambda column: column.weight, reverse=True)
-    rows = "".join(
-        f"<tr><td>{'<b>moved</b>' if column.drifted else ''}<td>{html.escape(column.name)}"
-        f"<td>{column.distance:.3f}<td>{column.threshold:.3f}<td>{column.method}"
-        for column in ordered
-    )
-    return (
-        '<section style="font:16px/1.5 system-ui,sans-serif;max-width:60em;margin:2em auto;padding:0 1em">'
-        f"<h1>{'Drift alarm' if verdict.alarm else 'Drift report'}</h1>"
-        f"<p><b>{html.escape(verdict.sentence)}.</b></p><p>{html.escape(caption)}</p>"
-        '<table cellpadding="6"><tr align="left"><th><th>column<th>distance<th>threshold<th>method'
-        f"{rows}</table></section>"
-    )

@@ -1,8 +1,11 @@
 """The folder of finished reports: each written whole, the oldest making room."""
 
+import logging
 import os
 from datetime import UTC, datetime
 from pathlib import Path
+
+log = logging.getLogger(__name__)
 
 
 def put(html: str, folder: Path, at: float, keep: int = 100) -> str:
@@ -15,6 +18,23 @@ def put(html: str, folder: Path, at: float, keep: int = 100) -> str:
     for old in sorted(folder.glob("*.html"))[:-keep]:
         old.unlink(missing_ok=True)
     return path.name
+
+
+def keep(path: Path, data: bytes, most: int) -> None:
+    """Writes a file that can be made again, where the disk allows; the newest `most` of its kind stay in its folder."""
+    try:
+        path.unlink(missing_ok=True)  # whatever it held is not to outlive a failed write
+        write(path, data)
+        for old in sorted(path.parent.glob(f"*{path.suffix}"), key=lambda one: one.stat().st_mtime_ns)[:-most]:
+            old.unlink(missing_ok=True)
+    except OSError as error:
+        log.warning("not kept path=%s reason=%s", path, error.strerror)
+
+
+def clear(folder: Path) -> None:
+    """Removes every file of a folder that need not be there."""
+    for path in folder.glob("*"):
+        path.unlink(missing_ok=True)
 
 
 def write(path: Path, data: bytes) -> None:

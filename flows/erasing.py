@@ -12,6 +12,7 @@ from contracts.events import Decision
 from contracts.forgetting import Outcome, Request
 from contracts.journal import Amendment, Journal
 from contracts.quantities import seconds
+from drift import shelf
 from flows.place import Place
 from flows.state import JoinState
 
@@ -44,6 +45,7 @@ def erase(place: Place, journal: Journal, state: JoinState, id_: str, request: R
     ids = [events.offset_id(at) for at in request.predictions]
     gone = forgetting.erase(place.streams, ids)
     logged = place.log.erase(request.predictions)
+    shelf.clear(place.reference_folder)
     predictions = set(request.predictions)
     amendments = journal.erase(predictions, events.offset(id_))
     state.votes = {at: votes for at, votes in state.votes.items() if at not in predictions}

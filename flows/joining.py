@@ -86,6 +86,10 @@ class Join:
             else:
                 if label.prediction >= self.state.matured_through or not self._is_only_late(label):
                     self.mature(label.at - self.maturity)
+                if label.first is None and not self._is_late(label.prediction, label.at):
+                    # In time by its id, but a clock that was ahead has let its prediction mature: never evidence.
+                    counts.uncovered += 1
+                    self.state.uncovered.add(label.prediction)
                 self._join_late(label, label.value, prediction, shadows.get(label.prediction), firsts)
         counts.feedback += len(labels)
         self.state.last_id = events.offset_id(labels[-1].at)
@@ -166,8 +170,10 @@ class Join:
 
     def _learn(self, label: Label, value: str | float, prediction: Prediction) -> None:
         self.state.counts.joined += 1
-        delay_s = (label.labeled_at or events.seconds_at(label.at)) - events.seconds_at(label.prediction)
-        self.state.delays_s.append(delay_s)
+        asked_s, came_s = events.seconds_at(label.prediction), events.seconds_at(label.at)
+        # Clocks may be apart: nobody labels before the question or after the label has come. NaN counts as at once.
+        labeled_s = came_s if label.labeled_at is None else max(asked_s, min(label.labeled_at, came_s))
+        self.state.delays_s.append(max(0.0, labeled_s - asked_s))
         self.examples.append(Example(label.at, label.prediction, value, prediction.row))
 
     def _is_only_late(self, label: Label) -> bool:

@@ -53,6 +53,8 @@ class Loop:
         self.restated_at = -math.inf if self.state.restated.corrections else self.saved_at
         self.write_at = self.saved_at + self.write_every_s
         self._is_torn = False
+        self._clock = math.inf, _passed_s()
+        """Redis's clock when it was last looked at, and this process's own, which nobody sets."""
 
     def step(self, block_ms: int = 500) -> int:
         """One iteration: reads what came back, joins it, and does whatever is due. Returns the feedback read.
@@ -170,7 +172,9 @@ class Loop:
     def _server_now(self) -> float:
         """Redis's clock, which dates every entry."""
         whole, micro = self.place.client.time()
-        return float(whole) + float(micro) / 1e6
+        now, passed = float(whole) + float(micro) / 1e6, _passed_s()
+        self._clock = min(now, self._clock[0] + passed - self._clock[1]), passed
+        return self._clock[0]
 
     def _shadowed(self, labels: Sequence[Label], position: int) -> Sequence[Label]:
         """Labels up to the first whose prediction the shadow scorer has yet to pass and is still worth a wait."""
@@ -248,3 +252,8 @@ class Loop:
             self.streams.trim("feedback", events.offset_id(min(expired, learned, labels)))
         self.place.log.compact("predictions")
         self.place.log.compact("labels")
+
+
+def _passed_s() -> float:
+    """Seconds on a clock that nobody sets; where the system has one, it goes on while the machine sleeps."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))

@@ -1,6 +1,7 @@
 """What every flow of one model works with, opened once at its entry point."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,11 +44,23 @@ class Place:
     def journal_folder(self) -> Path:
         return self.settings.journal_folder / self.name
 
+    @property
+    def reference_folder(self) -> Path:
+        """Samples of what champions were made from, kept between drift reports."""
+        return self.settings.report_folder / self.name / "references"
+
     def examples(self, last: int, now: float) -> Examples:
         """The newest labelled predictions of the log, with the labels that count by the configuration."""
-        labels, maturity_s = self.model.labels, seconds(self.model.gate.maturity)
-        timed_out = events.span(now - maturity_s) if labels.on_timeout == "negative" else -1
-        return self.log.examples(last, rule=labels.combine, negative_before=timed_out)
+        return self.log.examples(last, rule=self.model.labels.combine, negative_before=self._timed_out(now))
+
+    def labels_of(self, offsets: Sequence[int], now: float) -> dict[int, str | float]:
+        """The label that counts of each of these predictions, by offset; absent without one."""
+        return self.log.labels_of(offsets, self.model.labels.combine, self._timed_out(now))
+
+    def _timed_out(self, now: float) -> int:
+        """Offset below which a prediction without a label is a negative one; -1 where it is none."""
+        maturity_s = seconds(self.model.gate.maturity)
+        return events.span(now - maturity_s) if self.model.labels.on_timeout == "negative" else -1
 
     def is_online(self, version: int | None) -> bool:
         """Whether a version goes on learning."""

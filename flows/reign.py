@@ -116,7 +116,9 @@ class Reign:
         """A comparison that starts from what the two answered before this reign or, later in it, some minutes ago."""
         shift = Shift(len(self.place.schema.label.classes), self.place.model.gate.max_class_shift)
         if self.other is not None:
-            settled = events.offset_id(max(events.offset(self.since), events.span(now - _SETTLED_S)))
+            # Clocks may be apart: no further on than there are answers to look at.
+            newest = events.offset(self.place.streams.last_id("shadows"))
+            settled = events.offset_id(max(events.offset(self.since), min(events.span(now - _SETTLED_S), newest)))
             shift.learn_before(self._newest(streams.START, settled, 2 * BLOCK))
             self._position = settled
         return shift

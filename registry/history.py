@@ -25,8 +25,12 @@ def board_after(lines: Sequence[Decision]) -> Board:
 
 
 def until(lines: Sequence[Decision], at: float) -> list[Decision]:
-    """The lines that had been written at an epoch second."""
-    return [line for line in lines if line.at <= at]
+    """The lines that had been written at an epoch second.
+
+    Where a clock was set back, a line may be dated before the one that it follows: whatever stands before a line was
+    written before it, so the last line so dated decides.
+    """
+    return list(lines[: max((place + 1 for place, line in enumerate(lines) if line.at <= at), default=0)])
 
 
 def crowned(lines: Sequence[Decision]) -> Decision | None:

@@ -185,10 +185,20 @@ class Registry:
                 return None
             return pickle.loads(Path(client.download_artifacts(run, "model/estimator.pkl", folder)).read_bytes())
 
-    def attach(self, version: int, path: Path, folder: str) -> None:
-        """Keeps a file (a report, say) with a version's run."""
+    def attach(self, version: int, text: str, path: str) -> None:
+        """Keeps a page (a report, say) with a version's run, in place of one of the same path.
+
+        Raises UnknownVersion or Unavailable.
+        """
         with self._asking(version) as client:
-            client.log_artifact(self._run(client, version), str(path), folder)
+            run = self._run(client, version)
+            from mlflow.exceptions import MlflowException
+
+            try:
+                client.log_text(run, text, path)
+            except (MlflowException, OSError) as error:  # another machine's disk, or a bucket
+                reason = f"no artifact can be written: {' '.join(str(error).split())[:200]}"
+                raise Unavailable(self.address, reason) from error
 
     def aliases(self) -> dict[str, int]:
         """Version by alias; empty before the first version."""

@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 
-from contracts import entities, events
+from contracts import entities, events, streams
 from contracts.events import Prediction
 from contracts.schema import Value
 from serving.counts import Tally
@@ -38,7 +38,7 @@ class Desk:
         if not self._turn:
             asyncio.get_running_loop().call_soon(self._score_turn)
         entity = None if entity_id is None else entities.masked(self._entity_key, live.name, entity_id)
-        self._turn.setdefault(live, []).append(_Asked(live, row, entity, answer))
+        self._turn.setdefault(live, []).append(_Asked(live, row, entity, answer, self._wire))
 
     def _score_turn(self) -> None:
         turn, self._turn = self._turn, {}
@@ -69,10 +69,10 @@ class Desk:
 class _Asked:
     """A question on its way to its answer."""
 
-    __slots__ = ("answer", "at", "entity", "live", "row", "scores", "served", "tally")
+    __slots__ = ("answer", "at", "entity", "live", "row", "scores", "served", "tally", "wire")
 
-    def __init__(self, live: Live, row: tuple[Value, ...], entity: str | None, answer: Answer):
-        self.live, self.row, self.entity, self.answer = live, row, entity, answer
+    def __init__(self, live: Live, row: tuple[Value, ...], entity: str | None, answer: Answer, wire: Wire):
+        self.live, self.row, self.entity, self.answer, self.wire = live, row, entity, answer, wire
         self.at = time.perf_counter()
         self.served: Served
         self.scores: Scores
@@ -90,6 +90,12 @@ class _Asked:
         body = self.live.form.write(self.served, self.scores, column, prediction_id)
         self.live.counts.answer(time.perf_counter() - self.at, prediction_id is not None)
         self.answer(200, body)
+        if prediction_id is not None and (command := streams.next_millisecond(self.live.stream, reply)):
+            self.wire.send(_ignored, *command)
+
+
+def _ignored(_: Reply) -> None:
+    """Refused where another process was quicker."""
 
 
 def not_ready(live: Live) -> Refusal:

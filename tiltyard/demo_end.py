@@ -74,7 +74,7 @@ def summary(
         "label_delay_s": _delay(learn),
         "restarts": {n: running.restarts for n, running in supervisor.running.items() if running.restarts},
         "replay": result.summary(),
-        "drift": drift.sentence if drift else None,
+        "drift": drift.sentence or drift.waiting if drift else None,
         "links": _links(chosen, name, drift),
         "state": str(chosen.state),
         "decisions": len(lines),
@@ -164,6 +164,6 @@ def _links(chosen: Settings, name: str, drift: DriftFacts | None) -> dict[str, s
         "mlflow": f"{chosen.mlflow_url}/#/models/{name}",
         "prefect": f"{chosen.prefect_url.removesuffix('/api')}/runs",
     }
-    if drift is not None:
+    if drift is not None and drift.report:
         links["drift report"] = f"{chosen.serving_url}/reports/{name}/{drift.report}"
     return links

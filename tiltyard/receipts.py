@@ -109,7 +109,7 @@ def remains(
     if reports:
         told.append(
             f"Drift reports, whose histograms may count it: {reports}; the newest 100 are kept. Delete those in "
-            f"reports/{model} that were made while it was there."
+            f"reports/{model} that were made while it was there, and those in MLflow, in folder drift of runs."
         )
     told.append("Sums to which it contributed: evidence, loss curves and counters. No row can be read from them.")
     told.append("Copies that others keep: backups, replicas of Redis, mails, what was exported.")

@@ -118,6 +118,14 @@ def test_who_was_live_is_answered_for_any_time(ledger):
     assert [ledger.live_at(at) for at in (9.9, 10, 25, 30.5, 39.9, 40, 1e10)] == [None, 0, 1, 2, 2, 1, 1]
 
 
+def test_what_was_decided_by_a_clock_that_was_ahead_still_came_before_the_next_line(ledger):
+    """A promotion dated in the future counts as soon as a line that follows it: lines are in order, clocks are not."""
+    for version, at in ((0, 10), (1, 1e9), (None, 30)):
+        numbers = {} if version is None else {"board": Board(champion=version)}
+        ledger.append("promoted" if version else "verdict", version, "x", cause="a test", numbers=numbers, now=at)
+    assert [ledger.live_at(at) for at in (20, 30, 40, 2e9)] == [0, 1, 1, 1]
+
+
 def test_nothing_is_written_under_a_lost_lease(ledger, client, model):
     """A decision that was made under a lease which has run out may be out of date."""
     with lease.held(client, model, "roles") as mine:

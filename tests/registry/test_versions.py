@@ -2,6 +2,7 @@
 
 import socket
 import time
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -108,13 +109,26 @@ def test_an_mlflow_that_is_not_there_is_said_within_seconds(model):
     assert time.monotonic() - begun < 40
 
 
-def test_files_can_be_kept_with_a_version(registry, registered, tmp_path):
+def test_pages_are_kept_with_a_version_in_place_of_those_before(registry, registered):
     """A drift report, say."""
     registered(1)
-    (tmp_path / "report.html").write_text("<p>all well</p>")
-    registry.attach(1, tmp_path / "report.html", "reports")
+    registry.attach(1, "<p>all well</p>", "drift/2026-11-22.html")
+    registry.attach(1, "<p>moved</p>", "drift/2026-11-22.html")
     run = registry._mlflow.get_model_version(registry.model, "1").run_id
-    assert [item.path for item in registry._mlflow.list_artifacts(run, "reports")] == ["reports/report.html"]
+    assert [item.path for item in registry._mlflow.list_artifacts(run, "drift")] == ["drift/2026-11-22.html"]
+    kept = registry._mlflow.download_artifacts(run, "drift/2026-11-22.html")
+    assert Path(kept).read_text() == "<p>moved</p>"
+    with pytest.raises(UnknownVersion, match="version 7"):
+        registry.attach(7, "", "drift/x.html")
+
+
+def test_artifacts_that_cannot_be_written_are_said_to_be(registry, registered):
+    """A page is not worth more than what it tells of: the caller goes on."""
+    registered(1)
+    run = registry._mlflow.get_model_version(registry.model, "1").run_id
+    registry._mlflow.log_text(run, "a file where a folder should be", "drift")
+    with pytest.raises(Unavailable, match="no artifact can be written"):
+        registry.attach(1, "<p>", "drift/x.html")
 
 
 def test_the_page_of_a_version_has_an_address_only_on_a_server():

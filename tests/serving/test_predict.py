@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from typing import Any
 
 import msgspec
@@ -15,7 +16,7 @@ from contracts import entities, events, streams
 from contracts.events import Prediction
 from contracts.facts import ServingFacts
 from contracts.settings import Settings
-from contracts.streams import Streams
+from contracts.streams import CROWDED, Streams
 from tests.serving.harness import FRUIT, GOOD, Replies, Server, crown, graph, release, request, until
 
 URL = "/models/fruit/predict"
@@ -233,3 +234,14 @@ def test_refusals_are_counted(server: Server) -> None:
     before = server.metric(line)
     server.ask("POST", URL, b"{}")
     assert server.metric(line) == before + 1
+
+
+def test_ids_leave_a_millisecond_that_the_clock_has_yet_to_reach(server: Server, client: redis.Redis) -> None:
+    """After a clock was set back, ids rise within the last millisecond, and offsets have room for a million of them."""
+    kept = Streams(client, "fruit")
+    server.predict()
+    ((_, fields),), ahead = kept.follow("predictions", "0-0"), int(1000 * time.time()) + 3_600_000
+    client.xadd(kept.key("predictions"), dict(fields), id=f"{ahead}-{CROWDED - 1}")
+    ids = [server.predict()[1]["prediction_id"] for _ in range(4)]
+    assert ids[0] == f"{ahead}-{CROWDED}"
+    assert ids[-1].startswith(f"{ahead + 1}-")
