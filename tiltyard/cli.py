@@ -448,6 +448,22 @@ def doctor(state: Path | None, port_base: int, config: Path | None) -> None:
     sys.exit(run(state, config, port_base))
 
 
+@main.command("prefect-yaml")
+@click.option("--work-pool", "pool", required=True, metavar="NAME", help="The pool whose workers run the flows.")
+@click.option("--config", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="[tiltyard.toml]")
+@_state_option
+def prefect_yaml(pool: str, config: Path | None, state: Path | None) -> None:
+    """Print a prefect.yaml that deploys the flows of every model to a work pool of your own.
+
+    `tiltyard up` runs the flows itself and needs none of this, also with a Prefect server that was there before.
+    """
+    from contracts.config import load
+    from tiltyard.prefect_yaml import text
+    from tiltyard.up import settings_for
+
+    click.echo(text(load(settings_for(state, config, 8700).config), pool), nl=False)
+
+
 @main.command("check-learner")
 @click.argument("model", metavar="MODEL")
 @click.argument("learner", required=False, metavar="[LEARNER]")
