@@ -27,7 +27,7 @@ def text(config: Config, pool: str) -> str:
     """The file for `prefect deploy --all`."""
     deployments = [_deployment(flow, name, model, pool) for name, model in config.models.items() for flow in FLOWS]
     body = {"name": "tiltyard", "pull": None, "deployments": deployments}
-    return _HEAD.format(models=", ".join(config.models), pool=pool) + yaml.safe_dump(body, sort_keys=False)
+    return _HEAD.format(models=", ".join(config.models), pool=pool) + str(yaml.safe_dump(body, sort_keys=False))
 
 
 def _deployment(flow: str, name: str, model: Model, pool: str) -> dict[str, Any]:
