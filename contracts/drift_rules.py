@@ -44,6 +44,12 @@ class Drift(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     """Distance above which a column has drifted: normalised Wasserstein for numbers, Jensen-Shannon for categories."""
     share: Fraction = 0.5
     """Share of drifted columns that makes the report an alarm."""
+    false_alarms_per_30d: Annotated[float, Meta(ge=0.25, le=100)] = 1.0
+    """How many alarms in 30 days may be false, on average. Thresholds for the champion's loss are simulated on its own
+    past; the rarer false alarms may be, the longer that must be: 28 days for one, 112 for a quarter of one."""
+    detectors: tuple[Literal["adwin", "page_hinkley", "kswin"], ...] = ("adwin", "page_hinkley")
+    """River's detectors on the champion's loss, with their defaults. They know no budget: what they find is a warning.
+    "kswin" costs as much as joining a label does."""
 
 
 def refuse_contradictions(at: str, rules: Drift, gate_season: str | None) -> None:

@@ -103,6 +103,7 @@ class Loop:
         """Makes the journal durable, then the state that was reached with it."""
         self.renew()
         self._keep()
+        self.state.detect(self.place.model.drift.detectors)
         self.journal.sync()
         checkpoint.save(self.place.checkpoint_folder, self.state)
         self.saved_id, self.saved_seen = self.state.last_id, self.state.record.seen

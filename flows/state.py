@@ -5,7 +5,7 @@ than that. What must not be decided twice is: which of them lacked an honest sha
 """
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,7 @@ from contracts.config import Model
 from contracts.releases import PRIOR_VERSION
 from contracts.streams import START
 from contracts.votes import Votes
+from learners.detectors import Detectors
 from registry.tenure import Record
 
 DELAYS_KEPT = 1_000
@@ -95,12 +96,19 @@ class JoinState:
     """Labelled predictions without an honest shadow score, for as long as labels are taken."""
     delays_s: deque[float] = field(default_factory=lambda: deque(maxlen=DELAYS_KEPT))
     restated: Restated = field(default_factory=Restated)
+    detectors: Detectors | None = None
+    """On the champion's loss; None before the first save, and in older checkpoints."""
     names: dict[int, str] = field(default_factory=lambda: {PRIOR_VERSION: "prior"})
     """The learner behind each version ever seen; releases of retired ones are gone."""
 
     @classmethod
     def fresh(cls, model: Model) -> "JoinState":
         return cls(Record(model.gate, model.loss))
+
+    def detect(self, names: Sequence[str]) -> None:
+        """Shows the detectors of these names what has matured since the last time."""
+        record, self.detectors = self.record, self.detectors or Detectors()
+        self.detectors.follow((record.champion, record.since), names, record.watch.taken())
 
     def delay_quantiles(self) -> tuple[float, float, float] | None:
         if not self.delays_s:

@@ -31,6 +31,8 @@ Kind = Literal[
     "policy", "verdict", "dry_run", "budget", "refused", "asked", "approved", "declined", "deleted",
     # What is learned and published.
     "corrected", "erased", "frozen", "unfrozen", "accepted", "pardoned",
+    # What the watch on the champion's loss found.
+    "alarm", "alarm_over",
 ]  # fmt: skip
 
 HOLD_S = 10.0

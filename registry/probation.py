@@ -12,6 +12,7 @@ from registry.rollback import Detector
 
 TOLERANCE = 0.01  # share of the loss range by which a champion may do worse than it did, before anybody is told
 ALPHA = 0.05
+BLOCK = 20  # losses to a mean: River's detectors cost up to a microsecond each time they are fed
 
 
 @dataclass
@@ -24,7 +25,10 @@ class Watch:
     """z = champion's loss / range - limit: its alarm is a message, since the world may have changed for everybody."""
     limit: float | None = None
     """Share of the loss range; None until enough is known of the champion."""
+    means: tuple[float, ...] = ()
+    """Of blocks of the champion's losses, as shares of the range, that nobody has taken yet."""
     _first: list[float] = field(default_factory=list)
+    _rest: tuple[float, ...] = ()
 
     def compare(self, d: Floats) -> None:
         """Paired differences float64[n] of the former champion as a challenger; none is NaN."""
@@ -32,6 +36,10 @@ class Watch:
 
     def follow(self, losses: Floats, enough: int) -> None:
         """The champion's own losses float64[n], as shares of the range; the first `enough` set the limit."""
+        waiting = (*self._rest, *losses.tolist())
+        ends = range(BLOCK, len(waiting) + 1, BLOCK)
+        self.means += tuple(math.fsum(waiting[end - BLOCK : end]) / BLOCK for end in ends)
+        self._rest = waiting[len(ends) * BLOCK :]
         if self.limit is None:
             missing = enough - len(self._first)
             self._first += losses[:missing].tolist()
@@ -40,6 +48,11 @@ class Watch:
                 self.limit, self._first = limit_of(self._first), []
         if self.limit is not None:
             self.against_past.add_many(np.clip(losses - self.limit, -1.0, 1.0))
+
+    def taken(self) -> tuple[float, ...]:
+        """The means, once each."""
+        means, self.means = self.means, ()
+        return means
 
     def facts(self, version: int | None, since: int, previous: int | None) -> WatchFacts:
         """Of the champion that reigns since an offset, and the one before it, while it is under probation."""

@@ -23,6 +23,7 @@ from registry.guards import judge
 from registry.losses import Floats, Loss, loss_named
 from registry.matured import Matured, Run, runs
 from registry.probation import Watch
+from registry.slots import Slots
 
 CALIBRATION_ROWS = 100  # first labelled answers of a tenure, which fix the clip of a regression loss and do not count
 CLIP_QUANTILE = 0.99
@@ -42,6 +43,8 @@ class Score:
     loss: float = 0.0
     correct: int = 0
     curve: LossCurve = field(default_factory=LossCurve)
+    slots: Slots | None = None
+    """None before the first, and in older checkpoints."""
 
     def add(self, at: Sequence[float], losses: Sequence[float], correct: int) -> None:
         self.n += len(losses)
@@ -49,6 +52,8 @@ class Score:
         for loss in losses:
             self.loss += loss
         self.curve.add(at, losses)
+        self.slots = self.slots or Slots()
+        self.slots.add(at, losses)
 
 
 class Record:
@@ -233,6 +238,8 @@ class Record:
             if not math.isnan(was + now):
                 known, score = np.array([True]), self.versions[version]
                 score.loss += now - was
+                if score.slots is not None:
+                    score.slots.restate(float(new.asked_at[0]), now - was)
                 score.correct += self._right(new, version, known) - self._right(old, version, known)
         if self.loss is None or not self._is_evidence(after) or after.offset <= self._calibrated_through:
             return {}

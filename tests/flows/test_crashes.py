@@ -68,6 +68,8 @@ def outcome(folder: Path, client: redis.Redis) -> dict[str, Any]:
         "evidence": comparison.evidence.to_json(),
         "curve": comparison.curve.points,
         "losses": {version: (s.n, s.loss, s.curve.points) for version, s in state.record.versions.items()},
+        "slots": {version: s.slots.hours for version, s in state.record.versions.items()},
+        "detectors": (state.detectors.fed, state.detectors.fired, state.detectors.estimate("adwin")),
         "counts": state.counts,
         "delays": list(state.delays_s),
         "predictions": place.log.rows("predictions").to_pylist(),
