@@ -98,8 +98,9 @@ def rules_at(lines: Sequence[Decision], line: Decision | None, today: Gate) -> G
 
 
 def deserving(lines: Sequence[Decision]) -> list[Decision]:
-    """Decisions that a dossier is kept of: moves, and verdicts that end a comparison or keep a winner back."""
-    moves = [line for line in lines if line.kind in ("promoted", "rolled_back", "retired")]
+    """Decisions that a dossier is kept of: moves, requests to a person, and verdicts that end a comparison or keep a
+    winner back."""
+    moves = [line for line in lines if line.kind in ("promoted", "rolled_back", "retired", "asked")]
     moved = {(subject(line), line.numbers.get("at")) for line in moves if can_be(line)}
     ends = [
         line

@@ -37,6 +37,8 @@ def headline(dossier: Dossier) -> str:
             return start(f"{version} was rolled back; {dossier.named(subject(line))} answers again")
         case "retired":
             return start(f"{version} left the shadow of {champion}")
+        case "asked":
+            return start(f"{version} has won against {champion} and asks a person to let it answer")
     verdict = dossier.verdict
     return start(f"{version} {_PARTS[verdict.decision if verdict else 'collecting']} {champion}")
 
@@ -52,6 +54,8 @@ def sections(dossier: Dossier) -> list[Section]:
     """All there is to say, in the order in which people ask."""
     verdict, comparison, rules = dossier.verdict, dossier.seen.comparison, dossier.rules
     found: list[Section] = []
+    if dossier.line is not None and dossier.line.kind == "asked":
+        found.append(Section("To answer it", [_to_answer(dossier)]))
     if verdict is not None:
         is_back = dossier.line is not None and dossier.line.kind == "rolled_back"
         found += [
@@ -99,6 +103,15 @@ def clock(at: float) -> str:
 def _follower(dossier: Dossier) -> Iterator[str]:
     if dossier.line is not None and dossier.line.kind == "rolled_back":
         yield f"The challenger that it was compared with is its predecessor, {dossier.named(subject(dossier.line))}."
+
+
+def _to_answer(dossier: Dossier) -> str:
+    about = f"{dossier.version} --model {dossier.model} --reason TEXT"
+    return (
+        f"Say yes or no on the model's page, by `tiltyard approve {about}` or `tiltyard refuse {about}`, or by a run "
+        f"of Prefect's deployment approve/{dossier.model}. The request lapses where labels that come meanwhile change "
+        "the verdict; a no holds as long as this champion answers."
+    )
 
 
 def _rules(rules: Gate) -> str:

@@ -23,6 +23,7 @@ def open_requests(model: str, lines: list[Decision]) -> list[str]:
     """What waits for a person, each with the commands."""
     return [
         f"{line.reason} `tiltyard approve {line.version} --model {model}` lets it, "
-        f"`tiltyard refuse {line.version} --model {model} --reason TEXT` does not."
+        f"`tiltyard refuse {line.version} --model {model} --reason TEXT` does not; "
+        f"`tiltyard why {line.version} --model {model}` prints its dossier."
         for line in history.requests(lines)
     ]

@@ -1,4 +1,4 @@
-"""A gate's scene for each test, over one MLflow store."""
+"""A gate's scene for each test, over one MLflow store; and one in which a winner asks a person."""
 
 from pathlib import Path
 
@@ -6,6 +6,8 @@ import pytest
 import redis
 
 from tests.flows.gate_scene import Scene, place_of
+
+PERSON = 'approval = "person"\n'
 
 
 @pytest.fixture(scope="session")
@@ -27,3 +29,11 @@ def scene(
     monkeypatch.setattr("flows.handover.SERVED_WITHIN_S", 0.0)
     name = "m" + "".join(c for c in request.node.nodeid.lower() if c.isalnum())[-50:]
     return Scene(place_of(name, tmp_path, mlflow_folder, client)).open()
+
+
+@pytest.fixture
+def asking(scene: Scene) -> Scene:
+    """Version 2 has won, and a person is to say so."""
+    asking = scene.ruled(PERSON)
+    asking.look(v2=(90, 20))
+    return asking

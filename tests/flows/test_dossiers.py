@@ -97,3 +97,18 @@ def test_what_a_person_did_has_a_page_too(scene: Scene) -> None:
     (name,) = keep(scene)
     assert "It costs too much." in page(scene, name)
     assert "ann did it; no comparison decided this." in page(scene, name)
+
+
+def test_a_request_carries_its_dossier(asking: Scene) -> None:
+    """With the whole comparison, and how to say yes or no; mailed, since somebody is to come and answer."""
+    (name,) = keep(asking)
+    (asked,) = asking.lines("asked")
+    assert name == f"{asked.seq:06}-asked-version-2.html"
+    told, model = page(asking, name), asking.place.name
+    assert asked.reason in told
+    assert "Evidence: log10 E = " in told
+    assert f"`tiltyard refuse 2 --model {model} --reason TEXT`" in told
+    (mail,) = mails(asking)
+    assert mail["Subject"].endswith(
+        "Version 2 (constant) has won against version 1 (constant) and asks a person to let it answer"
+    )
