@@ -12,7 +12,7 @@ from prefect import flow
 
 from contracts.facts import ComparisonFacts
 from contracts.lease import LeaseTaken, held
-from flows import deployments
+from flows import approval, deployments
 from flows.aside import collect_garbage_seldom, die_with_parent
 from flows.bootstrap import open_with_prior
 from flows.learning import Loop
@@ -37,7 +37,7 @@ def learn(model: str) -> str:
     collect_garbage_seldom()
     place = place_named(model)
     try:
-        run(place, lambda decisions: deployments.ask("promote", model))
+        run(place, lambda decided: deployments.ask("promote", model))
     except LeaseTaken as error:
         return str(error)
     return "stopped"
@@ -48,16 +48,19 @@ def run(
 ) -> None:
     """Learns while `going_on`, or until stopped by an exception; saves what it has on the way out.
 
-    `on_verdict` hears of comparisons that have come to a verdict, once each. Raises LeaseTaken, LeaseLost.
+    `on_verdict` hears of comparisons that have come to a verdict, once each, and of none when a person has answered a
+    request. Raises LeaseTaken, LeaseLost.
     """
     told: set[tuple[int, int, str]] = set()
+    answers = approval.Waiting(place)
     with held(place.client, place.name, "learn", LEASE_S) as lease:
         open_with_prior(place)
         with started(place) as trainers, contextlib.closing(stepping(place, lease.renew, going_on)) as steps:
             for loop in steps:
                 trainers.keep()
                 decided = [c for c in loop.comparisons if c.decision in ACTIONABLE]
-                if fresh := [c for c in decided if (c.champion, c.challenger, c.decision) not in told]:
+                fresh = [c for c in decided if (c.champion, c.challenger, c.decision) not in told]
+                if fresh or answers.is_due(time.monotonic()):
                     told |= {(c.champion, c.challenger, c.decision) for c in fresh}
                     on_verdict(fresh)
 

@@ -11,7 +11,7 @@ from prefect.artifacts import create_markdown_artifact
 from contracts.events import Decision
 from contracts.lease import LeaseTaken, held
 from contracts.releases import Board
-from flows import dossiers, probation
+from flows import approval, dossiers, probation
 from flows.approval import allowed_by, sentence
 from flows.handover import hand_over
 from flows.place import Place, place_named
@@ -26,16 +26,18 @@ log = logging.getLogger(__name__)
 
 @flow(name="promote", flow_run_name="promote {model}")
 def promote(model: str) -> list[str]:
-    """Decide who answers for one model, on the evidence so far.
+    """Decide who answers for one model, on the evidence so far and by what people said to requests.
 
     Args:
         model: name of a table [models.NAME] in tiltyard.toml.
     """
     place = place_named(model)
     try:
+        done = approval.carry_out(place)
         with held(place.client, model, "promote"):
             facts, now = place.learn_facts(), time.time()
-            done = decide_roles(place, now)
+            done += decide_roles(place, now)
+            approval.show(place)
             dossiers.keep(place, facts, now)
     except LeaseTaken as error:
         return [str(error)]
@@ -61,7 +63,7 @@ def decide_roles(place: Place, now: float) -> list[str]:
     for version in sorted(winners, key=lambda version: verdicts[version].lower, reverse=True):
         cause = allowed_by(place, board, lines, version, verdicts[version])
         if cause is None:
-            done.append(sentence(place.name, version, verdicts[version]))
+            done.append(sentence(place, version, verdicts[version]))
             continue
         try:
             return [*done, hand_over(place, board, version, verdicts[version], cause)]

@@ -22,7 +22,7 @@ from starlette.requests import ClientDisconnect
 from contracts.config import Config
 from contracts.settings import Settings
 from contracts.streams import Streams
-from serving import disagreements, documents, feedback, metrics, overview
+from serving import approvals, disagreements, documents, feedback, metrics, overview
 from serving.desk import not_ready
 from serving.live import Live
 from serving.page import router_for
@@ -90,6 +90,14 @@ def _add_model(app: FastAPI, state: State, live: Live) -> None:
             raise Refusal(422, str(error)) from None
         return Response(msgspec.json.encode(queue), media_type="application/json")
 
+    async def approve(request: Request) -> Response:
+        headers = request.headers
+        approvals.refuse_strangers(headers.get("content-type", ""), headers.get("sec-fetch-site", ""))
+        body = await read_body(request, approvals.BODY_LIMIT)
+        # In a thread, since the event loop that runs this also answers predictions.
+        receipt = await asyncio.to_thread(approvals.accept, Streams(state.client, live.name), body)
+        return JSONResponse(receipt, 202)
+
     app.post(
         f"{at}/predict",
         tags=tags,
@@ -112,6 +120,14 @@ def _add_model(app: FastAPI, state: State, live: Live) -> None:
         openapi_extra=documents.ask_labels(live.schema),
         operation_id=f"ask_labels_{live.name}",
     )(ask_labels)
+    app.post(
+        f"{at}/approvals",
+        tags=tags,
+        summary="Let a winner answer that asks for it, or refuse it",
+        status_code=202,
+        openapi_extra=documents.approvals(),
+        operation_id=f"approve_{live.name}",
+    )(approve)
     app.get(at, tags=tags, summary="Champion, challengers, live evidence", operation_id=f"model_{live.name}")(model)
 
 
@@ -121,7 +137,8 @@ def _add_strangers(app: FastAPI, state: State) -> None:
     async def stranger(request: Request) -> Response:
         raise _unknown(state, request.path_params["model"])
 
-    for path, method in (("", "GET"), ("/predict", "POST"), ("/feedback", "POST"), ("/ask-labels", "GET")):
+    posts = [(path, "POST") for path in ("/predict", "/feedback", "/approvals")]
+    for path, method in (("", "GET"), ("/ask-labels", "GET"), *posts):
         app.add_api_route(f"/models/{{model}}{path}", stranger, methods=[method], include_in_schema=False)
 
 

@@ -18,8 +18,11 @@ _ERROR = {
 }
 _REASONS = {
     400: "The body is not JSON",
-    404: "There is no such model, prediction or feedback",
+    403: "A page of another site sent it",
+    404: "There is no such model, prediction, feedback or request",
+    409: "It was answered, or has asked anew, or its verdict has changed",
     413: "The body is too large",
+    415: "The content type is not application/json",
     422: "A field is missing, of a wrong type, or not in the schema; `field` names it",
     429: "This prediction's label has changed as often as is taken",
     500: "The model gave no finite score",
@@ -103,6 +106,27 @@ def ask_labels(schema: Schema) -> dict[str, Any]:
         },
     }
     return {"responses": _responses(200, "Unlabelled disagreements, the most deciding first", queue, 422, 503)}
+
+
+def approvals() -> dict[str, Any]:
+    """OpenAPI of one model's route for a person's answers to requests of the gate."""
+    line = "Line of the ledger by which it asked, where that was read; else whichever asks now."
+    answer = {
+        "type": "object",
+        "required": ["version", "person", "reason"],
+        "additionalProperties": False,
+        "properties": {
+            "version": {"type": "integer", "minimum": 1, "description": "The one that asks."},
+            "person": {"type": "string", "minLength": 1, "maxLength": 80, "description": "For the ledger."},
+            "reason": {"type": "string", "minLength": 1, "maxLength": 1000, "description": "For the ledger."},
+            "refuse": {"type": "boolean", "default": False},
+            "asked": {"type": ["integer", "null"], "description": line},
+        },
+    }
+    properties = {"approval_id": {"type": "string"}, "status": {"const": "taken"}}
+    receipt = {"type": "object", "properties": properties}
+    taken = _responses(202, "Taken; a flow carries it out", receipt, 400, 403, 404, 409, 413, 415, 422, 503)
+    return {"requestBody": _body(answer), "responses": taken}
 
 
 def _features(schema: Schema) -> dict[str, Any]:

@@ -97,7 +97,8 @@ Render = Callable[[str, Latest[dict[str, Seen]], Readings, str | None, str | Non
 def _renderer(config: Config, settings: Settings) -> Render:
     """A function from a template's name and what was read to (HTML, content security policy)."""
     templates = files("serving") / "templates"
-    css, *scripts = (Markup((templates / name).read_text()) for name in ("page.css", "page.js", "queue.js"))
+    names = ("page.css", "page.js", "approve.js", "queue.js")
+    css, *scripts = (Markup((templates / name).read_text()) for name in names)
     environment = _environment()
     environment.globals |= {"css": css, "scripts": scripts, **_addresses(settings)}
     policy = _policy(css, *scripts)

@@ -7,7 +7,8 @@ import msgspec
 import redis
 from redis.asyncio import Redis
 
-from contracts import events, streams
+from contracts import approvals, events, streams
+from contracts.approvals import Approval, Requests
 from contracts.events import Decision
 from contracts.facts import DriftFacts, GuardFacts, LearnFacts, ServingFacts, ShadowFacts
 from contracts.releases import PRIOR_VERSION, Board, Kind
@@ -39,6 +40,10 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     serving: tuple[ServingFacts, ...] = ()
     decisions: tuple[Decision, ...] = ()
     """Newest first."""
+    requests: tuple[Decision, ...] = ()
+    """What asked a person and was not answered, at the last look of the gate; `decisions` may be newer."""
+    approvals: dict[str, Approval] = {}
+    """What people said and no flow has done yet, by id."""
     added: dict[str, int] = {}
     last_ids: dict[str, str] = {}
     dead: dict[str, int] = {}
@@ -71,13 +76,14 @@ def _ask(pipeline: Any, model: str) -> None:
     pipeline.get(streams.key(model, "board"))
     pipeline.hgetall(streams.key(model, "facts"))
     pipeline.xrevrange(streams.key(model, "decisions"), count=DECISIONS_READ)
+    pipeline.xrange(streams.key(model, "approvals"))
     for source in SOURCES:
         pipeline.xinfo_stream(streams.key(model, source))
         pipeline.xlen(streams.key(model, f"dead:{source}"))
 
 
 def _answers(answers: Sequence[Any]) -> Seen:
-    board, facts, decisions, *rest = [_unless_missing(answer) for answer in answers]
+    board, facts, decisions, said, *rest = [_unless_missing(answer) for answer in answers]
     infos, dead = dict(zip(SOURCES, rest[::2], strict=True)), dict(zip(SOURCES, rest[1::2], strict=True))
     unreadable: list[str] = []
     known = {name.decode(errors="replace"): value for name, value in (facts or {}).items()}
@@ -89,6 +95,8 @@ def _answers(answers: Sequence[Any]) -> Seen:
         guard=_decoded("guard", known.get("guard"), GuardFacts, unreadable),
         serving=_processes(known, unreadable),
         decisions=_decisions(decisions or (), unreadable),
+        requests=(_decoded("requests", known.get("requests"), Requests, unreadable) or Requests()).lines,
+        approvals=approvals.readable(said or ()),
         added={source: int((info or {}).get("entries-added", 0)) for source, info in infos.items()},
         last_ids={
             source: _text((info or {}).get("last-generated-id", streams.START)) for source, info in infos.items()

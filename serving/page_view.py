@@ -10,13 +10,23 @@ from contracts.config import Model
 from contracts.events import Decision
 from contracts.facts import ServingFacts, VersionFacts
 from contracts.releases import PRIOR_VERSION
-from serving import page_compare, page_examples, page_learners, page_plots, page_story, page_watch, page_words
+from serving import (
+    page_compare,
+    page_examples,
+    page_learners,
+    page_plots,
+    page_requests,
+    page_story,
+    page_watch,
+    page_words,
+)
 from serving.disagreements import Lately
 from serving.page_compare import Speed
 from serving.page_examples import Disagreements
 from serving.page_facts import Seen
 from serving.page_learners import Delays, Standing
 from serving.page_plots import Challenger, Drift
+from serving.page_requests import Outcome, Request
 from serving.page_watch import STALE_S, Alert, Probation
 
 NOTHING = Lately()
@@ -60,6 +70,9 @@ class Card:
     why: str
     cause: str
     alerts: tuple[Alert, ...]
+    requests: tuple[Request, ...]
+    outcomes: tuple[Outcome, ...]
+    """Of answers to such requests."""
     asked: int
     labels: int
     is_answered: bool
@@ -98,6 +111,8 @@ def card(name: str, model: Model, seen: Seen, now: float, lately: Lately = NOTHI
         why=page_story.why(crowned) if crowned and seen.board.champion else "",
         cause=crowned.cause if crowned else "",
         alerts=tuple(page_watch.alerts(name, model, seen, now)),
+        requests=tuple(page_requests.requests_of(seen, now)),
+        outcomes=tuple(page_requests.outcomes_of(seen, now)),
         asked=seen.added.get("predictions", 0),
         labels=seen.added.get("feedback", 0),
         is_answered=seen.board.champion is not None,

@@ -1,4 +1,4 @@
-"""What needs a person: what is silent, refused, worse than it was or waits for an answer; and the probation."""
+"""What needs a person: what is silent, refused or worse than it was; and the probation."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -7,13 +7,12 @@ from markupsafe import Markup
 
 from contracts.config import Model
 from contracts.facts import WatchFacts
-from serving import chart_bars, page_learners, page_story, page_words
+from serving import chart_bars, page_learners, page_words
 from serving.page_facts import Seen
 from serving.page_learners import SILENT_S
 
 STALE_S = 10.0
 
-_CLOSING = frozenset({"approved", "declined", "verdict", "promoted", "retired", "rolled_back"})
 _FORMER = 0  # drawn like the prior: no challenger's colour
 
 
@@ -63,8 +62,6 @@ def probation_of(seen: Seen) -> Probation | None:
 def alerts(name: str, model: Model, seen: Seen, now: float) -> Iterable[Alert]:
     """The gravest first."""
     yield from _silences(seen, now)
-    for text in _requests(name, seen):
-        yield Alert(text)
     for text in _warnings(seen):
         yield Alert(text)
     for facts in seen.serving:
@@ -109,17 +106,3 @@ def _warnings(seen: Seen) -> Iterable[str]:
             f"Version {seen.board.champion} does worse than in its own past, shown after {after} labelled questions. "
             "Nobody is rolled back for that: the world may have changed for all of them."
         )
-
-
-def _requests(name: str, seen: Seen) -> Iterable[str]:
-    """Winners of this tenure that wait for a person, with what to type."""
-    crowned = page_story.crowned(seen)
-    told = [line for line in seen.decisions if crowned is None or line.seq > crowned.seq]
-    for version in seen.board.challengers:
-        about = (line for line in told if line.version == version and line.kind in {"asked", *_CLOSING})
-        newest = next(about, None)
-        if newest is not None and newest.kind == "asked":
-            yield (
-                f"{newest.reason} `tiltyard approve {version} --model {name}` lets it, "
-                f"`tiltyard refuse {version} --model {name} --reason TEXT` does not."
-            )

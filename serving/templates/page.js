@@ -16,7 +16,14 @@ function isTypedIn(part) {
   return part.contains(document.activeElement) && document.activeElement.matches("input, select, textarea");
 }
 
-// What a person opened, scrolled to or stands on is the same afterwards.
+function keepTyped(old, fresh) {
+  for (const field of old.querySelectorAll("input[id]")) {
+    const same = fresh.querySelector(`#${CSS.escape(field.id)}`);
+    if (same) same.value = field.value;
+  }
+}
+
+// What a person opened, typed, scrolled to or stands on is the same afterwards.
 function replace(old, part) {
   for (const open of old.querySelectorAll("details[open]")) {
     part.querySelector(`#${CSS.escape(open.id)}`)?.setAttribute("open", "");
@@ -24,6 +31,7 @@ function replace(old, part) {
   if (part.outerHTML === old.outerHTML || isSelectedIn(old) || isTypedIn(old)) return;
   const focused = reachable(old).indexOf(document.activeElement);
   const scrolled = [...old.querySelectorAll("[data-scroll]")].map((each) => each.scrollLeft);
+  keepTyped(old, part);
   old.replaceWith(part);
   part.querySelectorAll("[data-scroll]").forEach((each, i) => (each.scrollLeft = scrolled[i] ?? 0));
   if (focused >= 0) reachable(part)[focused]?.focus({ preventScroll: true });
@@ -32,7 +40,10 @@ function replace(old, part) {
 function swap(text) {
   const fresh = document.createElement("main");
   fresh.innerHTML = text;
-  if (names(fresh) !== names(main)) return main.replaceChildren(...fresh.childNodes);
+  if (names(fresh) !== names(main)) {
+    keepTyped(main, fresh);
+    return main.replaceChildren(...fresh.childNodes);
+  }
   for (const part of parts(fresh)) replace(document.getElementById(part.id), part);
 }
 

@@ -10,17 +10,8 @@ from flows import approval, deployments
 from flows.approve import approve as approve_flow
 from registry.ledger import Ledger
 from registry.promotion import Stale
+from tests.flows.conftest import PERSON
 from tests.flows.gate_scene import CONFIG, Scene
-
-PERSON = 'approval = "person"\n'
-
-
-@pytest.fixture
-def asking(scene: Scene) -> Scene:
-    """Version 2 has won, and a person is to say so."""
-    asking = scene.ruled(PERSON)
-    asking.look(v2=(90, 20))
-    return asking
 
 
 def approve(scene: Scene, version: int = 2) -> str:
@@ -36,6 +27,7 @@ def test_a_winner_asks_once_with_its_whole_verdict_and_nothing_is_carried_out(as
     told, retired = asking.look(v3=(10, 90))
     assert "Version 2 waits for a person" in told
     assert f"`tiltyard approve 2 --model {asking.place.name}`" in told
+    assert f"{asking.place.settings.serving_url}/models/{asking.place.name}/page, where its dossier is" in told
     assert retired.startswith("Version 3 left the shadow")
     (line,) = asking.lines("asked")
     assert (line.version, line.numbers["decision"], line.numbers["wins"], line.numbers["over"]) == (2, "promote", 90, 1)
@@ -58,7 +50,7 @@ def test_an_approval_carries_it_out_in_the_persons_name(asking: Scene) -> None:
 def test_an_approval_of_what_has_not_won_any_more_is_stale(asking: Scene) -> None:
     """Labels that came meanwhile, say: the reason says where it stands, and nothing is done."""
     asking.know(v2=(90, 80))
-    with pytest.raises(Stale, match=r"version 2 cannot be approved, it is continue: So far 1\.0 points fewer"):
+    with pytest.raises(Stale, match=r'approved, its verdict is "continue" by now: So far 1\.0 points fewer'):
         approve(asking)
     assert asking.told("approved", "promoted") == []
     with pytest.raises(Stale, match="version 9 cannot be approved, it is not compared with the champion"):
@@ -85,7 +77,7 @@ def test_a_refusal_holds_as_long_as_the_champion_answers(asking: Scene) -> None:
     assert asking.told("asked", "promoted") == [("asked", 2), ("asked", 3)]
     held = next(line for line in asking.lines("verdict") if line.numbers["decision"] == "ready")
     assert held.reason.endswith("held back: bob refused it: Not before Christmas.")
-    with pytest.raises(Stale, match=r"it is ready: .* held back: bob refused it"):
+    with pytest.raises(Stale, match=r'its verdict is "ready" by now: .* held back: bob refused it'):
         approve(asking)
     approve(asking, 3)
     assert asking.place.releases.board().champion == 3

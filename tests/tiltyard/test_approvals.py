@@ -61,7 +61,7 @@ def test_a_refusal_needs_a_reason_and_holds(asking: Scene) -> None:
     assert requests(asking.place.name) == []
     asking.look()
     assert requests(asking.place.name) == []
-    assert "version 2 cannot be approved, it is ready" in refused("approve", "2")
+    assert 'version 2 cannot be approved, its verdict is "ready"' in refused("approve", "2")
     assert [line.kind for line in asking.lines("asked", "declined", "approved")] == ["asked", "declined"]
 
 
