@@ -34,6 +34,8 @@ class LearnerFacts(msgspec.Struct, frozen=True, kw_only=True):
     """Why its newest revision was not published, when it was not; the last good one goes on serving."""
     held_since: float | None = None
     """Epoch seconds; None while nothing is held."""
+    is_faulty: bool = False
+    """What is held does not answer as the learner does: nobody can let it through."""
     frozen: bool = False
     """Nothing is published, because a person said so."""
     rebuilding: str | None = None

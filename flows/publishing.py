@@ -34,6 +34,8 @@ class Published:
     anchor: dict[int, tuple[float, ...]]
     held: str | None = None
     """Why it was not published."""
+    is_faulty: bool = False
+    """Its graph is not the learner's equal: no word of a person or of time lets it through."""
     broken: str | None = None
     """Why the learner is not to be trusted any more."""
     exported: export.Revision | None = None
@@ -99,10 +101,10 @@ class Publisher:
         learner, place = state.learner, self.place
         try:
             anchor = {one.prediction: learner.scores_one(one.row) for one in self._anchored() if one.row is not None}
-            held = self._held(state, anchor)
+            held, fault = self._held(state, anchor), None
             if held is None:
                 release = self._release(state, rows, through)
-                held = self._fault(release.manifest.golden)
+                held = fault = self._fault(release.manifest.golden)
             if held is None:
                 place.releases.publish(release)
                 assert state.version is not None
@@ -111,7 +113,8 @@ class Publisher:
                     place.streams.set_publishing(self.name, None)
         except (NotExportable, LearnerFailed) as error:
             return Published(learner.learned, {}, broken=str(error))
-        return Published(learner.learned, anchor, held, exported=self.exported, check_at=self.check_at)
+        is_faulty = fault is not None
+        return Published(learner.learned, anchor, held, is_faulty, exported=self.exported, check_at=self.check_at)
 
     def _anchored(self) -> list[journal.Example]:
         """The first rows of the journal, which stay the same once there are enough."""

@@ -72,6 +72,7 @@ class Trainer:
         self.corrections = Corrections(place, self.folder, self._fresh, start)
         self.recent: deque[Example] = deque(maxlen=GOLDEN_ROWS)
         self.held: str | None = None
+        self.is_faulty = False
         self._held_learned, self._has_backlog = -1, False
         self.saved = Saved()
         self.hashed = (-1, "")
@@ -242,7 +243,7 @@ class Trainer:
         self._purge()
 
     def _take_published(self, published: Published) -> None:
-        state, self.held = self.state, published.held
+        state, self.held, self.is_faulty = self.state, published.held, published.is_faulty
         self.publisher.take(published)
         self._held_learned = -1 if published.held is None else published.learned
         if published.broken is not None:
@@ -346,6 +347,7 @@ class Trainer:
             benched=self.benched,
             held=self.held,
             held_since=None if self.held is None else state.held_since,
+            is_faulty=self.is_faulty,
             frozen=self.publisher.is_frozen(),
             rebuilding=self.corrections.told(),
             checkpoint_bytes=saved.bytes,

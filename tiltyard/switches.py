@@ -67,6 +67,8 @@ def accept(state: Path | None, model: str, learner: str, reason: str) -> str:
         raise NothingToDo(f"{name} of {model} is frozen: `tiltyard unfreeze {model} {name}` comes first")
     if facts is None or facts.held is None:
         raise NothingToDo(f"no revision of {name} of {model} is held, so there is nothing to accept")
+    if facts.is_faulty:
+        raise NothingToDo(f"the revision of {name} of {model} that is held cannot be let through: {facts.held}")
     before = at.published(name)
     line = at.write("accepted", [name], f"{name}: the revision that was held is published", reason.strip())
     at.kept.set_publishing(name, "accept")

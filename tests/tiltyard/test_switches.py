@@ -1,6 +1,7 @@
 """What a person decides of a learner: frozen, accepted, pardoned, each with a reason, over real trainers."""
 
 import contextlib
+import dataclasses
 import os
 import random
 import subprocess
@@ -9,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -17,7 +19,7 @@ from contracts import config
 from contracts.facts import LearnerFacts
 from contracts.journal import Example, Journal
 from contracts.releases import Board
-from flows import checkpoint
+from flows import checkpoint, publishing
 from flows.aside import Inline
 from flows.place import Place, open_place
 from flows.trainer import Trainer
@@ -230,6 +232,32 @@ def test_a_held_revision_is_published_when_a_person_accepts_it(place: Place, lab
     (line,) = place.roles.ledger.read()
     assert (line.kind, line.version) == ("accepted", 1)
     assert line.reason == "linear: the revision that was held is published. the classes were renamed"
+
+
+def test_a_revision_whose_graph_is_at_fault_cannot_be_accepted(
+    place: Place, labels: Labels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says why, and says nothing in the ledger: a person can let a large change through, no wrong answers."""
+    right = publishing.export.revision
+
+    def off(*given: Any, **named: Any) -> Any:
+        found = right(*given, **named)
+        return dataclasses.replace(found, weights={name: array + 0.01 for name, array in found.weights.items()})
+
+    with training(place) as trainer:
+        labels.give(300)
+        until(lambda: published(place) == 300)
+        monkeypatch.setattr(publishing.export, "revision", off)
+        trainer.publisher.check_at = 0.0
+        labels.give(10)
+        until(lambda: facts(place).is_faulty)
+        refusal = refused("accept", "m", "linear", "--reason", "let it be")
+        monkeypatch.setattr(publishing.export, "revision", right)
+        assert "of linear of m that is held cannot be let through: its graph does not answer as River does" in refusal
+        assert place.streams.publishing() == {}
+        labels.give(10)
+        until(lambda: published(place) == 320 and not facts(place).is_faulty)
+    assert place.roles.ledger.read() == []
 
 
 def test_a_benched_learner_is_pardoned_and_benched_again_where_nothing_has_changed(
