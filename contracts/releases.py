@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Literal, cast
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 import redis
 
 from contracts import streams
 from contracts.schema import Value
 
 Kind = Literal["prior", "online", "batch"]
+_TIE = 1e-12
 PRIOR_VERSION = 0
 """The prior is no registered model: it answers while nothing has earned to, and MLflow need not be there."""
 
@@ -31,6 +34,19 @@ class Golden(msgspec.Struct, frozen=True):
     rows: tuple[tuple[Value, ...], ...] = ()
     scores: tuple[tuple[float, ...], ...] = ()
     tolerance: float = 1e-5
+
+
+def flips(expected: npt.NDArray[np.float64], found: npt.NDArray[np.float64]) -> int:
+    """Rows whose most probable class differs, of two score arrays float64[n, k].
+
+    Two classes closer than rounding have no order that an equal model would have to keep. One rule for who publishes
+    and who serves: what the one lets through, the other must not refuse.
+    """
+    if expected.shape[1] < 2:
+        return 0
+    ordered = np.sort(expected, axis=1)
+    decided = ordered[:, -1] - ordered[:, -2] > _TIE
+    return int((decided & (expected.argmax(axis=1) != found.argmax(axis=1))).sum())
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):

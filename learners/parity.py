@@ -6,15 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from contracts import releases
 from contracts.schema import Schema, Value
 from learners.export import Revision, graph
 from learners.export.frame import NotExportable
 
 ONLINE_TOLERANCE = 1e-9
 BATCH_TOLERANCE = 1e-5
-
-# Two classes closer than rounding have no order that an equal model would have to keep.
-_TIE = 1e-12
 
 Predict = Callable[[Sequence[Sequence[Value]]], np.ndarray]
 
@@ -91,7 +89,4 @@ def compare(expected: np.ndarray, found: np.ndarray) -> Parity:
     if expected.shape[1] == 1:
         differences = differences / np.maximum(1.0, np.abs(expected))
         return Parity(len(expected), float(differences.max()), 0)
-    ordered = np.sort(expected, axis=1)
-    decided = ordered[:, -1] - ordered[:, -2] > _TIE
-    flips = decided & (expected.argmax(axis=1) != found.argmax(axis=1))
-    return Parity(len(expected), float(differences.max()), int(flips.sum()))
+    return Parity(len(expected), float(differences.max()), releases.flips(expected, found))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import onnxruntime
 
-from contracts import weights
+from contracts import releases, weights
 from contracts.releases import Golden, Manifest, Release, ReleaseRefused
 from contracts.schema import Schema, Value
 
@@ -116,7 +116,7 @@ class Served:
         worst = float((np.abs(got - expected) / np.maximum(1.0, np.abs(expected))).max())
         if worst > golden.tolerance:
             raise self._refused(f"golden scores differ by {worst:.3g}, more than {golden.tolerance:g}")
-        if flips := int((got.argmax(1) != expected.argmax(1)).sum()):
+        if flips := releases.flips(expected, got):
             raise self._refused(f"{flips} of {len(got)} golden rows get another label")
 
     def _scored(self, rows: Sequence[Sequence[Value]]) -> np.ndarray:

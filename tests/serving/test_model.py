@@ -90,6 +90,12 @@ def test_what_is_not_fit_to_serve_is_refused(made: Release, reason: str) -> None
         Served(made, FRUIT)
 
 
+def test_a_tie_has_no_label_to_flip() -> None:
+    """What parity lets through, serving takes: two classes as likely as rounding tells have no order to keep."""
+    tied = release(constant((0.5 - 1e-16, 0.5)), golden=golden(ROWS[:1], [(0.5, 0.5)]))
+    assert Served(tied, FRUIT).score(ROWS[:1]) == [(0.5 - 1e-16, 0.5)]
+
+
 def test_a_graph_of_one_row_only_is_refused() -> None:
     """Questions that arrive together are scored together, so the batch must be free."""
     one_row = [helper.make_node("Reshape", ["numeric", "shape"], ["scores"])]
