@@ -33,6 +33,8 @@ Kind = Literal[
     "corrected", "erased", "frozen", "unfrozen", "accepted", "pardoned",
     # What the watch on the champion's loss found.
     "alarm", "alarm_over",
+    # What a fit of a batch learner was expected to save, and what it saved.
+    "forecast", "outcome",
 ]  # fmt: skip
 
 HOLD_S = 10.0
