@@ -18,7 +18,6 @@ LINES = 8
 _SMOOTH_LABELS = 200
 _NOTED = {"drift": "drift", "corrected": "corrected", "erased": "erased", "budget": "budget"}
 """Ledger lines that explain a turn of a curve although nobody changed places."""
-_COLUMNS = 10
 _WIDE, _NARROW = Frame(900, 300, left=52), Frame(350, 250, left=52)
 _SMALL = Frame(340, 210)
 
@@ -38,16 +37,6 @@ class Challenger:
     band: Markup | None
     curve: Markup | None
     beside: Beside
-
-
-@dataclass(frozen=True)
-class Drift:
-    at: float
-    sentence: str
-    report: str
-    is_alarm: bool
-    bars: Markup | None
-    rows: str
 
 
 def versions_of(seen: Seen) -> list[VersionFacts]:
@@ -175,21 +164,4 @@ def challenger_of(facts: ComparisonFacts, seen: Seen, model: Model, styles: dict
         band=band,
         curve=curve,
         beside=page_compare.beside(facts, model),
-    )
-
-
-def drift_of(seen: Seen, model: Model) -> Drift | None:
-    facts = seen.watch
-    if facts is None:
-        return None
-    longest = sorted(facts.columns.items(), key=lambda item: -item[1])[:_COLUMNS]
-    rows = [(name, value, facts.thresholds.get(name, model.drift.threshold)) for name, value in longest]
-    title = f"Distance of each column from the reference window: {', '.join(f'{n} {v:.2f}' for n, v, _ in rows)}."
-    return Drift(
-        at=facts.at,
-        sentence=facts.sentence,
-        report=facts.report,
-        is_alarm=facts.alarm,
-        bars=chart_bars.bars(rows, title) if rows else None,
-        rows=f"{page_words.count(facts.current_rows)} rows against {page_words.count(facts.reference_rows)}",
     )

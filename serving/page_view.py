@@ -12,6 +12,7 @@ from contracts.facts import ServingFacts, VersionFacts
 from contracts.releases import PRIOR_VERSION
 from serving import (
     page_compare,
+    page_drift,
     page_examples,
     page_learners,
     page_plots,
@@ -22,10 +23,11 @@ from serving import (
 )
 from serving.disagreements import Lately
 from serving.page_compare import Speed
+from serving.page_drift import Drift
 from serving.page_examples import Disagreements
 from serving.page_facts import Seen
 from serving.page_learners import Delays, Standing
-from serving.page_plots import Challenger, Drift
+from serving.page_plots import Challenger
 from serving.page_requests import Outcome, Request
 from serving.page_watch import STALE_S, Alert, Probation
 
@@ -131,7 +133,7 @@ def card(name: str, model: Model, seen: Seen, now: float, lately: Lately = NOTHI
         learners=page_learners.standings(seen, model, now),
         delays=page_learners.delays_of(seen, model),
         decisions=tuple(line for line in seen.decisions if line.at >= begin),
-        drift=page_plots.drift_of(seen, model),
+        drift=page_drift.drift_of(seen, model),
         health=tuple(_health(seen, model)),
         processes=tuple(Process(facts, now - facts.at > STALE_S) for facts in seen.serving),
         question=_question(model),
