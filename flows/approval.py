@@ -67,7 +67,7 @@ def approve(place: Place, version: int, person: str, reason: str, asked_by: int 
     `hand_over` raises.
     """
     with held(place.client, place.name, "promote", wait_s=WAIT_S):
-        policy.enter(place.roles.ledger, place.model.gate, cause=person)
+        policy.enter(place.roles.ledger, place.model, cause=person)
         board = place.roles.reconcile(cause=person)
         if board.champion == version:
             return f"Version {version} answers already."

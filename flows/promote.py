@@ -48,7 +48,7 @@ def promote(model: str) -> list[str]:
 
 def decide_roles(place: Place, now: float) -> list[str]:
     """Acts on every verdict of the present tenure; says what was done. Raises registry.versions.Unavailable."""
-    policy.enter(place.roles.ledger, place.model.gate, cause=CAUSE)
+    policy.enter(place.roles.ledger, place.model, cause=CAUSE)
     board = place.roles.reconcile(cause=CAUSE)
     lines = place.roles.ledger.read()
     verdicts = standing(place, board, lines, now)

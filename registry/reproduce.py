@@ -1,6 +1,6 @@
 """The gate's decisions, reached again from the log at the very positions where the ledger says that they were."""
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -100,12 +100,16 @@ def _rules(lines: Sequence[Decision], model: Model) -> Gate:
     return model.gate if last is None else msgspec.convert(last.numbers["gate"], Gate)
 
 
+def _is_counted(changed: Iterable[str]) -> bool:
+    return any(name in COUNTED or name.startswith("labels.") for name in changed)
+
+
 def _doubts(replay: Replay, line: Decision, lines: Sequence[Decision]) -> Iterator[str]:
     began = events.seconds_at(events.offset(history.board_after(lines[: line.seq]).since))
     for other in lines:
         if other.kind == "erased" and other.at >= began:
             yield f"line {other.seq} erased predictions, which were evidence and are no longer in the log"
-        if other.kind == "policy" and began < other.at <= line.at and set(other.numbers["changed"]) & set(COUNTED):
+        if other.kind == "policy" and began < other.at <= line.at and _is_counted(other.numbers["changed"]):
             yield f"line {other.seq} changed what is counted; the loop had counted by the rules before until then"
     if replay.bare:
         yield f"{replay.bare:,} questions of the log have no shadow scores, which may have come after it was written"
