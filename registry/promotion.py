@@ -203,8 +203,9 @@ class Roles:
         """Makes releases, aliases, board and page agree with the ledger, and the ledger with an alias moved by hand.
 
         A champion alias that a person moved in MLflow is followed, where that is configured and its version can be
-        served, and moved back where not; all become ledger lines. So do versions that were deleted from MLflow while
-        they answer or shadow. Raises Unavailable, with the board in Redis restored all the same.
+        served, and moved back where not; one that was deleted is set again; all become ledger lines. So do versions
+        that were deleted from MLflow while they answer or shadow. Raises Unavailable, with the board in Redis restored
+        all the same.
         """
         self._prepare()
         with self._changing(with_mlflow=False) as (mine, lines):
@@ -286,7 +287,7 @@ class Roles:
         self.ledger.append("budget", None, reason, cause=cause, numbers=numbers, key=f"budget:{began}:{budget}")
 
     def _heed_hand(self, mine: lease.Lease, lines: Sequence[Decision], cause: str) -> bool:
-        """Enters that the champion alias was moved by hand, and whether it is followed; False where it was not moved.
+        """Enters that the champion alias was moved or deleted by hand, and what came of it; False where it was not.
 
         Whatever the line says is to be carried out next.
         """
@@ -294,8 +295,10 @@ class Roles:
         if line is None:
             return False
         board, moved = history.board_of(line), self.registry.champion()
-        if moved is None or moved == board.champion or not self.stage.has_carried_out(line):
+        if moved == board.champion or not self.stage.has_carried_out(line):
             return False
+        if moved is None:
+            return self._heed_deletion(board, cause)
         told = f"The champion alias was moved in MLflow from version {board.champion} to {moved} by hand"
         numbers = {"from": board.champion, "to": moved}
         try:
@@ -311,6 +314,23 @@ class Roles:
             return True
         target = history.succeeded(board, moved, self.streams.last_id("predictions"))
         self._write(mine, "moved_by_hand", moved, f"{told}.", target, "MLflow", numbers | {"followed": True})
+        return True
+
+    def _heed_deletion(self, board: Board, cause: str) -> bool:
+        """Enters that the champion alias is gone, though its version is still there; False where that is gone too.
+
+        Somebody has to answer, so there is nothing to follow: the alias is set again.
+        """
+        version = board.champion
+        if not version:  # nobody answers, or the prior, which has no alias
+            return False
+        try:
+            self.registry.tags(version)
+        except UnknownVersion:
+            return False  # it was deleted with its aliases, which is a line of its own
+        reason = f"The champion alias of version {version} was deleted in MLflow by hand, and set again."
+        numbers = {"from": version, "to": None, "followed": False}
+        self.ledger.append("moved_by_hand", version, reason, cause=cause, numbers=numbers)
         return True
 
     def _finish(self, mine: lease.Lease) -> Decision:

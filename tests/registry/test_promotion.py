@@ -297,6 +297,22 @@ def test_an_alias_moved_by_hand_is_moved_back_where_that_is_configured(opened, l
 
 
 @pytest.mark.parametrize("hand_moves", ["follow", "reverse"])
+def test_an_alias_deleted_by_hand_is_set_again_and_entered(opened, ledger, registry, hand_moves):
+    """Somebody has to answer; each time it is a line, and whatever changes next notices it too."""
+    roles, delete = Roles(registry, ledger, SLOTS, hand_moves), registry._mlflow.delete_registered_model_alias
+    delete(opened.model, "champion")
+    for _ in range(2):
+        assert roles.reconcile("gate") == Board(champion=1, challengers=(2,))
+        assert_in_agreement(opened, Board(champion=1, challengers=(2,)))
+    delete(opened.model, "champion")
+    roles.promote(2, "fewer mistakes", over=1, cause="gate")
+    lines = [line for line in ledger.read() if line.kind == "moved_by_hand"]
+    assert [(line.version, line.numbers) for line in lines] == [(1, {"from": 1, "to": None, "followed": False})] * 2
+    assert lines[0].reason == "The champion alias of version 1 was deleted in MLflow by hand, and set again."
+    assert_in_agreement(opened, Board(champion=2, challengers=(1,), previous=1))
+
+
+@pytest.mark.parametrize("hand_moves", ["follow", "reverse"])
 def test_a_barred_version_does_not_return_by_hand(opened, ledger, registry, hand_moves):
     """Its alias is moved back, and the refusal says why."""
     opened.promote(2, "fewer mistakes", over=1, cause="promote")
