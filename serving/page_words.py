@@ -9,7 +9,7 @@ from markupsafe import Markup, escape
 from contracts.events import Decision
 from contracts.facts import ComparisonFacts
 
-_KINDS = {
+KINDS = {
     "prior": "Prior",
     "bootstrap": "Bootstrap",
     "enrolled": "Enrolled",
@@ -18,16 +18,25 @@ _KINDS = {
     "retired": "Retired",
     "confirmed": "Confirmed",
     "moved_by_hand": "Moved by hand",
+    "policy": "Rules",
+    "verdict": "Verdict",
+    "dry_run": "Dry run",
     "budget": "New budget",
     "refused": "Refused",
-    "retrained": "Retrained",
-    "drift": "Drift",
+    "asked": "Asks a person",
+    "approved": "Approved",
+    "declined": "Declined",
+    "deleted": "Deleted in MLflow",
     "corrected": "Corrected",
     "erased": "Erased",
     "frozen": "Frozen",
     "unfrozen": "Unfrozen",
     "accepted": "Accepted",
     "pardoned": "Pardoned",
+    "forecast": "Due for a fit",
+    "outcome": "Forecast checked",
+    "alarm": "Alarm",
+    "alarm_over": "Alarm over",
 }
 _VERDICTS = {
     "collecting": "collecting",
@@ -128,7 +137,7 @@ def number(value: float) -> str:
 
 
 def kind(decision: Decision) -> str:
-    return _KINDS.get(decision.kind, decision.kind.replace("_", " ").capitalize())
+    return KINDS.get(decision.kind, decision.kind.replace("_", " ").capitalize())
 
 
 def verdict(comparison: ComparisonFacts, is_on_probation: bool) -> str:

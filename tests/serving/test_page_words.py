@@ -1,7 +1,11 @@
 """Figures and commands, as people read them."""
 
+from typing import get_args
+
 import pytest
 
+from registry.ledger import Kind
+from serving import page_words
 from serving.page_words import commands, size
 
 
@@ -11,6 +15,12 @@ from serving.page_words import commands, size
 def test_sizes_have_three_digits_and_a_unit(bytes_: float, told: str) -> None:
     """Thousands, as disks are sold."""
     assert size(bytes_) == told
+
+
+def test_every_kind_of_decision_has_words_of_its_own() -> None:
+    """Those that the ledger knows, and no others."""
+    assert set(page_words.KINDS) == set(get_args(Kind))
+    assert len(set(page_words.KINDS.values())) == len(page_words.KINDS)
 
 
 @pytest.mark.parametrize(
