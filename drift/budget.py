@@ -120,10 +120,7 @@ def calibrate(
     phase = (phase + len(n) - past) % clock.season
     n, total = n[-past:], total[-past:]
     windows = clock.windows(past)
-    reached = _simulate(n, total, clock, windows, phase, simulations)
-    allowed = budget * past / clock.month
-    aim = budget * max(1 - _UNSEEN / allowed, _SHARE)
-    threshold, expected, error = _solve(reached, aim)
+    threshold, expected, error = solve(simulate(n, total, clock, windows, phase, simulations), budget, past, clock)
     return Calibration(learn(n, total, clock.season, windows, phase), windows, threshold, expected, error, past)
 
 
@@ -189,7 +186,7 @@ def _summed(values: Floats, window: int) -> Floats:
     return sums
 
 
-def _simulate(n: Floats, total: Floats, clock: Clock, windows: Sequence[int], phase: int, simulations: int) -> Floats:
+def simulate(n: Floats, total: Floats, clock: Clock, windows: Sequence[int], phase: int, simulations: int) -> Floats:
     """The statistic at the looks of 30 days, float64[simulations, looks], each after a reference of its own."""
     past, rng = len(n), np.random.default_rng(_SEED)
     drawn = resampled(past, past + clock.month, clock, simulations, rng)
@@ -211,8 +208,9 @@ def resampled(past: int, length: int, clock: Clock, times: int, rng: np.random.G
     return drawn
 
 
-def _solve(reached: Floats, aim: float) -> tuple[float, float, float]:
-    """(threshold, mean alarms at it, standard error of that mean) where the mean has fallen to what is aimed at."""
+def solve(reached: Floats, budget: float, past: int, clock: Clock) -> tuple[float, float, float]:
+    """(threshold, mean alarms at it, standard error of that mean) for a budget, from what `simulate` gave."""
+    aim = budget * max(1 - _UNSEEN * clock.month / (budget * past), _SHARE)
     highest = float(reached.max())
     if highest <= _LEAST:
         return _LEAST, 0.0, 0.0
