@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from contracts import drift_rules, retrain_rules
+from contracts import drift_rules, mail_rules, retrain_rules
 from contracts.drift_rules import Drift
 from contracts.gate_rules import DECIDING, Gate, refuse_contradictions
 from contracts.known_keys import convert, nearest, refuse_unknown
@@ -215,6 +215,7 @@ def _tried(name: str, gate: Gate) -> Gate:
 def _refuse_contradictions(at: str, model: Model) -> None:
     refuse_contradictions(f"{at}.gate", model.gate, model.schema, model.loss)
     drift_rules.refuse_contradictions(f"{at}.drift", model.drift, model.gate.season)
+    mail_rules.refuse_contradictions(f"{at}.mail", model.mail)
     retrain_rules.refuse_contradictions(f"{at}.retrain", model.retrain, model.loss)
     if seconds(model.label_horizon) <= seconds(model.gate.maturity):
         raise ConfigError(f"{at}.label_horizon: must exceed gate.maturity, or predictions expire before they count")

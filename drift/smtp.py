@@ -5,7 +5,6 @@ import smtplib
 import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from email.message import EmailMessage
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -41,16 +40,19 @@ class Server:
     def __repr__(self) -> str:
         return f"{self.host}:{self.port} (tls={self.tls})"
 
-    def deliver(self, message: EmailMessage, recipients: Sequence[str], timeout_s: float) -> dict[str, Refusal]:
-        """Hands a message over; returns those who do not get it. Each step may take `timeout_s`. Never raises."""
+    def deliver(self, message: bytes, sender: str, recipients: Sequence[str], timeout_s: float) -> dict[str, Refusal]:
+        """Hands a message over, byte by byte as it is; returns those who do not get it.
+
+        Each step may take `timeout_s`. Never raises.
+        """
         try:
-            refused = self._converse(message, recipients, timeout_s)
+            refused = self._converse(message, sender, recipients, timeout_s)
         except (smtplib.SMTPException, OSError) as error:
             return dict.fromkeys(recipients, Refusal(f"{self!r}: {_reason(error)}", _is_temporary(error)))
         return {to: Refusal(f"{code} {_text(said)}", code < 500) for to, (code, said) in refused.items()}
 
     def _converse(
-        self, message: EmailMessage, recipients: Sequence[str], timeout_s: float
+        self, message: bytes, sender: str, recipients: Sequence[str], timeout_s: float
     ) -> dict[str, tuple[int, bytes]]:
         client = self._connect(timeout_s)
         try:
@@ -58,7 +60,7 @@ class Server:
                 client.starttls(context=self._context())
             if self.user:
                 client.login(self.user, self.password)
-            return client.send_message(message, to_addrs=list(recipients))
+            return client.sendmail(sender, list(recipients), message)
         except smtplib.SMTPRecipientsRefused as error:
             # Nobody got it. After a 421 smtplib names only those whom it had asked about by then.
             return {to: error.recipients.get(to, (421, b"the server hung up")) for to in recipients}

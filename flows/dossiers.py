@@ -1,7 +1,7 @@
 """Keeps and mails why each decision was made.
 
 What is due follows from the ledger and from the files that are there, so that a flow that was killed may run again: a
-dossier's JSON is written last, once its page lies there and its mail is out. A kill in between mails it twice.
+dossier's JSON is written last, once its page lies there and its mail is in the post, which takes it once.
 """
 
 import logging
@@ -15,8 +15,9 @@ from contracts.events import Decision
 from contracts.facts import LearnFacts, ServingFacts, ShadowFacts
 from contracts.quantities import ConfigError
 from drift import shelf
-from drift.mail import File, Mailer
-from flows import checkpoint
+from drift.letter import Letter
+from drift.mail import File
+from flows import checkpoint, telling
 from flows.place import Place
 from registry import dossier, dossier_page, dossier_words
 from registry.dossier import Dossier, Seen
@@ -44,6 +45,7 @@ def keep(place: Place, facts: LearnFacts | None, now: float) -> list[Path]:
                 kept.append(_write(place, lines, line, seen, now))
         except (OSError, ConfigError) as error:
             log.warning("dossier not kept model=%s line=%d reason=%s", place.name, line.seq, error)
+    telling.send(place)
     return kept
 
 
@@ -119,15 +121,15 @@ def _write(place: Place, lines: Sequence[Decision], line: Decision, seen: Seen, 
     path = path_of(place.settings.dossier_folder / place.name, line)
     page = path.with_suffix(".html")
     shelf.write(page, dossier_page.html(told).encode())
-    if place.model.mail.decisions and now - line.at < MAILED_S:
+    if now - line.at < MAILED_S:
         link = f"{place.settings.serving_url}/dossiers/{place.name}/{page.name}"
-        sent = Mailer(place.settings).send(
-            place.model.mail.recipients,
+        mailed = Letter(
             f"[Tiltyard] {place.name}: {dossier_words.headline(told)}",
             f"{dossier_words.text(told)}\nWith its chart: {link}\n",
             dossier_page.html(told, chart=False, link=link),
-            attachments=[File(page.name, "text/html", page.read_bytes())],
         )
-        log.info("dossier mailed model=%s line=%d outcome=%s", place.name, line.seq, sent.sentence)
+        about = {"line": line.seq, "kind": line.kind, "version": line.version, "at": line.at, "reason": line.reason}
+        file = File(page.name, "text/html", page.read_bytes())
+        telling.tell_decision(place, f"decision-{line.seq}", mailed, {"Dossier": link}, file, about)
     shelf.write(path, msgspec.json.encode(seen))
     return page

@@ -1,4 +1,4 @@
-"""One drift report: made of the log, kept, shown on the page and in MLflow, and mailed as configured."""
+"""One drift report: made of the log, kept, and shown on the page and in MLflow."""
 
 import logging
 from datetime import UTC, datetime
@@ -6,22 +6,22 @@ from datetime import UTC, datetime
 import msgspec
 
 from contracts.facts import DriftFacts
-from drift import letter, report, shelf, sketches, windows
-from drift.mail import Mailer, Sent
+from drift import report, shelf, sketches, windows
 from drift.report import Report
 from drift.windows import TooFewRows, Windows
-from flows import champions
+from flows import champions, telling
 from flows.champions import Reigning
 from flows.place import Place
+from flows.telling import Columns
 from registry.versions import Unavailable, UnknownVersion
 
 log = logging.getLogger(__name__)
 
 
 def look(place: Place, now: float) -> DriftFacts:
-    """Makes a report, keeps it, makes it known, and mails it as configured.
+    """Makes a report, keeps it with a picture for mails, and makes it known; `telling.tell` tells people.
 
-    A report that the disk has no room for is known and mailed all the same. Raises windows.TooFewRows.
+    A report that the disk has no room for is known all the same. Raises windows.TooFewRows.
     """
     champion = champions.reigning(place)
     offsets, rules = place.log.offsets(), place.model.drift
@@ -30,13 +30,11 @@ def look(place: Place, now: float) -> DriftFacts:
     except TooFewRows as error:
         _say_waiting(place, str(error))
         raise
-    made = _compared(place, champion, chosen, now)
+    made, sides = _compared(place, champion, chosen, now)
     facts = _kept(place, made, now)
+    telling.keep_picture(place, facts, *sides)
     place.streams.set_fact("watch", facts)
     log.info("report made model=%s alarm=%s share=%.2f", place.name, facts.alarm, facts.share)
-    if facts.alarm or place.model.mail.when == "always":
-        sent = _mail(place, facts)
-        log.info("report mailed model=%s alarm=%s outcome=%s", place.name, facts.alarm, sent.sentence)
     if champion.version is not None:
         _attach(place, champion.version, made.html, now)
     return facts
@@ -51,7 +49,8 @@ def page_address(place: Place) -> str:
     return f"{place.settings.serving_url}/models/{place.name}/page"
 
 
-def _compared(place: Place, champion: Reigning, chosen: Windows, now: float) -> Report:
+def _compared(place: Place, champion: Reigning, chosen: Windows, now: float) -> tuple[Report, tuple[Columns, Columns]]:
+    """The report, and the columns of both windows."""
     rules, unseen = place.model.drift, champions.unseen(champion.origin, chosen.reference)
     is_all_unseen = len(unseen) == len(chosen.reference)
     reference = _sketch(place, chosen, chosen.reference, champion.version if is_all_unseen else None)
@@ -59,9 +58,9 @@ def _compared(place: Place, champion: Reigning, chosen: Windows, now: float) -> 
     if held_out is None and len(unseen):
         held_out = _sketch(place, chosen, unseen, champion.version)
     current = sketches.of(place.log, chosen.current, rules.current_rows, champion.version)
-    return report.run(
-        reference.columns(place.schema),
-        current.columns(place.schema),
+    sides = reference.columns(place.schema), current.columns(place.schema)
+    made = report.run(
+        *sides,
         place.schema,
         rules,
         f"Reference: {windows.told(reference.offsets, reference.rows)}, {chosen.origin}. "
@@ -69,6 +68,7 @@ def _compared(place: Place, champion: Reigning, chosen: Windows, now: float) -> 
         champions.known(place, champion, held_out, current, int(chosen.reference[-1]), now),
         reference.profiles,
     )
+    return made, sides
 
 
 def _sketch(place: Place, chosen: Windows, offsets: windows.Offsets, version: int | None) -> sketches.Sketch:
@@ -102,9 +102,3 @@ def _attach(place: Place, version: int, html: str, now: float) -> None:
         place.registry.attach(version, html, f"drift/{datetime.fromtimestamp(now, UTC):%Y-%m-%d}.html")
     except (Unavailable, UnknownVersion) as error:
         log.warning("report not shown in MLflow model=%s version=%d reason=%s", place.name, version, error)
-
-
-def _mail(place: Place, facts: DriftFacts) -> Sent:
-    links = {"Report": report_address(place, facts), "Page": place.settings.serving_url}
-    composed = letter.compose(place.name, facts, links)
-    return Mailer(place.settings).send(place.model.mail.recipients, composed.subject, composed.text, composed.html)

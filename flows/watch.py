@@ -9,7 +9,7 @@ from prefect.artifacts import create_link_artifact
 from contracts.facts import DriftFacts
 from contracts.lease import LeaseTaken, held
 from drift import windows
-from flows import alarming
+from flows import alarming, telling
 from flows.checkpoint import CheckpointRefused
 from flows.place import Place, place_named
 from flows.reporting import look, report_address
@@ -29,6 +29,7 @@ def watch(model: str) -> str:
         with held(place.client, model, "watch"):
             report, said = _reported(place, now)
             alarm = _judged(place, report, now)
+            telling.tell(place, now)
     except LeaseTaken as error:
         log.info("no report model=%s reason=%s", model, error)
         return str(error)

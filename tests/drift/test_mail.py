@@ -1,16 +1,19 @@
 """Mails against a real server: they arrive, or they lie in the outbox, and which is said."""
 
 import socket
+import subprocess
+import sys
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contracts.quantities import ConfigError
 from contracts.settings import Settings
+from drift import post_queue
 from drift.mail import File, Mailer, Sent
 from tests.conftest import free_port
 from tests.drift.mailroom import Mailbox, certificate, served
@@ -18,11 +21,11 @@ from tests.drift.mailroom import Mailbox, certificate, served
 PICTURE = File("bars.png", "image/png", b"\x89PNG picture")
 
 
-def mailer(folder: Path, url: str = "", waits: int = 2) -> tuple[Mailer, list[float]]:
-    """A mailer that notes its pauses instead of making them."""
+def mailer(folder: Path, url: str = "", now: float = 0.0) -> tuple[Mailer, list[float]]:
+    """A mailer at a time, that notes its pauses instead of making them."""
     pauses: list[float] = []
-    settings = Settings(state=folder, smtp_url=url, mail_from="Tiltyard <tilt@example.org>")
-    return Mailer(settings, timeout_s=5, waits_s=(1.0, 5.0)[:waits], pause=pauses.append), pauses
+    where = Settings(state=folder, smtp_url=url, mail_from="Tiltyard <tilt@example.org>")
+    return Mailer(where, timeout_s=5, waits_s=(1.0, 5.0), pause=pauses.append, clock=lambda: now), pauses
 
 
 def kept(sent: Sent) -> EmailMessage:
@@ -42,7 +45,7 @@ def test_a_mail_arrives_encrypted_and_with_a_login(tmp_path: Path) -> None:
         sent = post.send(["a@example.org", "b@example.org"], "Drift: ü", "täxt", page, [report], [PICTURE])
     assert sent == Sent(("a@example.org", "b@example.org"))
     assert sent.sentence == "sent to a@example.org, b@example.org"
-    assert (pauses, (tmp_path / "outbox").exists()) == ([], False)
+    assert (pauses, list((tmp_path / "outbox").iterdir())) == ([], [])
     ((recipients, message),) = box.received
     assert recipients == ["a@example.org", "b@example.org"]
     assert (message["Subject"], message["From"]) == ("Drift: ü", "Tiltyard <tilt@example.org>")
@@ -175,11 +178,98 @@ def test_a_server_that_is_down_sends_the_mail_to_the_outbox(tmp_path: Path) -> N
     assert "drift-3-of-9" in sent.outbox.name
 
 
+def test_what_could_not_be_delivered_is_tried_again_by_the_next_run(tmp_path: Path) -> None:
+    """Another process, with the same message, once; not before its time, and the longer the later."""
+    post, _ = mailer(tmp_path, f"smtp://127.0.0.1:{free_port()}?tls=none")
+    first = post.send(["a@example.org"], "Drift", "t", "<p>")
+    assert first.next_at == 60.0
+    assert "tried again from 00:01 UTC" in first.sentence
+    assert "X-Tiltyard-Undelivered" not in kept(first)
+    (second,) = mailer(tmp_path, f"smtp://127.0.0.1:{free_port()}?tls=none", now=60.0)[0].retry()
+    assert second.next_at == 180.0
+    box = Mailbox()
+    with served(box) as port:
+        url = f"smtp://127.0.0.1:{port}?tls=none"
+        assert mailer(tmp_path, url, now=179.0)[0].retry() == []
+        assert mailer(tmp_path, url, now=180.0)[0].retry() == [Sent(("a@example.org",))]
+        assert mailer(tmp_path, url, now=999.0)[0].retry() == []
+    ((recipients, message),) = box.received
+    assert (recipients, message["Subject"], message["X-Tiltyard-Queue"]) == (["a@example.org"], "Drift", None)
+    assert list((tmp_path / "outbox").iterdir()) == []
+
+
+def test_who_was_reached_gets_nothing_again(tmp_path: Path) -> None:
+    """Of three, one is refused for good and one for now: only that one is asked again, the other is told of."""
+    box = Mailbox(recipients={"grey@x": ["451 later"] * 3, "gone@x": ["550 no such user"]})
+    with served(box) as port:
+        url = f"smtp://127.0.0.1:{port}?tls=none"
+        first = mailer(tmp_path, url)[0].send(["a@x", "grey@x", "gone@x"], "Drift", "t", "<p>")
+        assert (first.delivered, set(first.refused)) == (("a@x",), {"grey@x", "gone@x"})
+        (second,) = mailer(tmp_path, url, now=100.0)[0].retry()
+    assert [recipients for recipients, _ in box.received] == [["a@x"], ["grey@x"]]
+    assert (second.delivered, second.refused) == (("grey@x",), {"gone@x": "550 no such user"})
+    assert kept(second)["X-Tiltyard-Undelivered"] == "gone@x"
+    assert second.outbox is not None
+    assert [path.name for path in (tmp_path / "outbox").iterdir()] == [second.outbox.name]
+
+
+def test_after_three_days_a_mail_is_given_up_and_kept(tmp_path: Path) -> None:
+    """With whom it missed; nobody tries it again."""
+    url = f"smtp://127.0.0.1:{free_port()}?tls=none"
+    mailer(tmp_path, url)[0].send(["a@example.org"], "Drift", "t", "<p>")
+    (last,) = mailer(tmp_path, url, now=3 * 86_400.0)[0].retry()
+    assert last.next_at is None
+    assert kept(last)["X-Tiltyard-Undelivered"] == "a@example.org"
+    assert mailer(tmp_path, url, now=9 * 86_400.0)[0].retry() == []
+
+
+def test_two_processes_deliver_a_mail_once(tmp_path: Path) -> None:
+    """Whoever comes second leaves it to the first."""
+    box = Mailbox()
+    with served(box) as port:
+        post, _ = mailer(tmp_path, f"smtp://127.0.0.1:{port}?tls=none")
+        path, _ = post.queue(["a@example.org"], "Drift", "t", "<p>")
+        assert path is not None
+        with post_queue.held(path) as is_ours:
+            assert is_ours
+            (left,) = post.retry()
+        (done,) = post.retry()
+    assert (left.delivered, left.reason) == ((), "another process delivers it")
+    assert done.delivered == ("a@example.org",)
+    assert len(box.received) == 1
+
+
+def test_a_kill_between_two_mails_loses_and_repeats_none(tmp_path: Path) -> None:
+    """A process that was killed in the middle of the second conversation; the next one sends that one again."""
+    box = Mailbox()
+    with served(box) as port, socket.create_server(("127.0.0.1", 0)) as silent:
+        state, stuck = tmp_path / "s", f"smtp://127.0.0.1:{silent.getsockname()[1]}?tls=none"
+        code = (
+            "import sys\nfrom pathlib import Path\n"
+            "from contracts.settings import Settings\nfrom drift.mail import Mailer\n"
+            "for url, name in zip(sys.argv[2:], ('first', 'second')):\n"
+            "    Mailer(Settings(state=Path(sys.argv[1]), smtp_url=url)).send(['a@example.org'], name, 't', '<p>')\n"
+        )
+        url = f"smtp://127.0.0.1:{port}?tls=none"
+        process = subprocess.Popen([sys.executable, "-c", code, str(state), url, stuck])
+        try:
+            silent.settimeout(60)
+            line, _ = silent.accept()
+        finally:
+            process.kill()
+            process.wait()
+        line.close()
+        assert [message["Subject"] for _, message in box.received] == ["first"]
+        (sent,) = Mailer(Settings(state=state, smtp_url=url)).retry()
+    assert sent.delivered == ("a@example.org",)
+    assert [message["Subject"] for _, message in box.received] == ["first", "second"]
+
+
 def test_a_server_that_never_speaks_is_given_up(tmp_path: Path) -> None:
     """It accepts the connection and says nothing."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        settings = Settings(state=tmp_path, smtp_url=f"smtp://127.0.0.1:{silent.getsockname()[1]}?tls=none")
-        sent = Mailer(settings, timeout_s=0.2, waits_s=()).send(["a@example.org"], "s", "t", "<p>")
+        where = Settings(state=tmp_path, smtp_url=f"smtp://127.0.0.1:{silent.getsockname()[1]}?tls=none")
+        sent = Mailer(where, timeout_s=0.2, waits_s=()).send(["a@example.org"], "s", "t", "<p>")
     assert "timed out" in sent.refused["a@example.org"]
     assert sent.outbox is not None
 
@@ -208,6 +298,7 @@ def test_an_outbox_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     assert "could not be kept" in sent.sentence
 
 
+@settings(deadline=None)
 @given(st.text(), st.text(), st.text())
 def test_no_text_makes_a_header_of_its_own(subject: str, name: str, recipient: str) -> None:
     """Whatever stands in a subject, a file name or an address: the headers are ours alone."""
