@@ -128,11 +128,17 @@ class Mailer:
         return path, ""
 
     def retry(self) -> list[Sent]:
-        """Delivers what lies in the outbox and is due; what another process delivers meanwhile is left to it."""
-        now = self.clock()
-        return [
-            self.deliver(path) for path, entry in list(post_queue.waiting(self.outbox, QUEUED)) if entry.next_at <= now
-        ]
+        """Delivers what lies in the outbox and is due; what another process delivers meanwhile is left to it.
+
+        A server that takes nothing now is not asked about the rest: that is left to the next run.
+        """
+        now, done = self.clock(), list[Sent]()
+        for path, entry in list(post_queue.waiting(self.outbox, QUEUED)):
+            if entry.next_at <= now:
+                done.append(self.deliver(path))
+                if done[-1].next_at is not None and not done[-1].delivered:
+                    break
+        return done
 
     def deliver(self, path: Path) -> Sent:
         """Tries a queued mail now. Never raises for what servers and disks do."""

@@ -160,14 +160,16 @@ class Post:
             log.info("mail_not_sent model=%s reason=%s", self.model, reason)
 
     def _post_hooks(self) -> None:
+        """A server that takes nothing now is not asked about the rest."""
         now = self.mailer.clock()
         for path, entry in list(post_queue.waiting(self.folder, _HOOK)):
             if entry.next_at <= now:
                 with post_queue.held(path) as is_ours:
-                    if is_ours and (found := post_queue.read(path)) is not None:
-                        self._post_hook(path, *found)
+                    if is_ours and (found := post_queue.read(path)) is not None and not self._post_hook(path, *found):
+                        return
 
-    def _post_hook(self, path: Path, entry: Entry, body: bytes) -> None:
+    def _post_hook(self, path: Path, entry: Entry, body: bytes) -> bool:
+        """Whether it is over and done with."""
         refusal = webhook.post(self.rules.webhook, body, f"{self.model}/{path.stem}", self.mailer.timeout_s)
         reasons = {} if refusal is None else {"webhook": refusal.reason}
         is_temporary = refusal is not None and refusal.temporary
@@ -181,6 +183,7 @@ class Post:
             log.error("webhook_unsettled model=%s reason=%s", self.model, error.strerror)
         outcome = "taken" if refusal is None else f"{'waits' if after.to else 'given up'}: {refusal.reason}"
         log.info("webhook_posted model=%s message=%s outcome=%s", self.model, path.stem, outcome)
+        return not after.to
 
     def _waiting(self) -> Iterator[Message]:
         """In the order in which they were said."""

@@ -213,6 +213,19 @@ def test_who_was_reached_gets_nothing_again(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "outbox").iterdir()] == [second.outbox.name]
 
 
+def test_a_server_that_is_down_is_asked_once_a_run_and_later_gets_all(tmp_path: Path) -> None:
+    """However many mails wait: a run of the watch takes seconds, not its waits times their number."""
+    down = f"smtp://127.0.0.1:{free_port()}?tls=none"
+    for name in ("one", "two", "three"):
+        mailer(tmp_path, down)[0].queue(["a@example.org"], name, "t", "<p>")
+    post, pauses = mailer(tmp_path, down)
+    assert (len(post.retry()), pauses) == (1, [1.0, 5.0])
+    box = Mailbox()
+    with served(box) as port:
+        mailer(tmp_path, f"smtp://127.0.0.1:{port}?tls=none", now=60.0)[0].retry()
+    assert sorted(message["Subject"] for _, message in box.received) == ["one", "three", "two"]
+
+
 def test_after_three_days_a_mail_is_given_up_and_kept(tmp_path: Path) -> None:
     """With whom it missed; nobody tries it again."""
     url = f"smtp://127.0.0.1:{free_port()}?tls=none"
