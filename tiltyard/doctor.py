@@ -13,13 +13,15 @@ from typing import Literal
 import redis
 from rich.console import Console
 
-from contracts import config, streams
+from contracts import config, events, streams
 from contracts.quantities import ConfigError
 from contracts.settings import Settings
+from contracts.streams import Source, Streams
 from tiltyard import instance, lock, probes, services, up, valkey
 
 _OLDEST_REDIS = (7, 0)  # entries-added and other counters of streams came with 7.0
 _LEAST_DISK_GB = 1.0
+_BEHIND_S = 1.0
 _PATIENCE_S = 3.0
 
 Grade = Literal["ok", "warn", "bad"]
@@ -70,6 +72,8 @@ def look(
     else:
         yield from ports(port_base, away)
     yield embedded() if "valkey" not in away else redis_at(chosen.redis_url)
+    if runs or "valkey" in away:
+        yield from clock_behind(chosen)
     for name, variable, url in (
         ("MLflow", "TILTYARD_MLFLOW_URL", chosen.mlflow_url),
         ("Prefect", "TILTYARD_PREFECT_URL", chosen.prefect_url),
@@ -164,6 +168,23 @@ def redis_at(url: str) -> Finding:
         advice = "Set appendonly to yes: else labels accepted in the last seconds are lost when it crashes."
         return Finding("warn", f"Redis {version} at {shown} does not keep what it accepts at once", advice)
     return Finding("ok", f"Redis {version} at {shown}")
+
+
+def clock_behind(chosen: Settings) -> Iterator[Finding]:
+    """Whether Redis's clock was set back, or was ahead: ids wait at the last one until it has passed that again."""
+    sources: tuple[Source, ...] = ("predictions", "feedback")
+    try:
+        models = config.load(chosen.config).models
+        with streams.connect(chosen.redis_url, retry=None) as client:
+            seconds, micro = client.time()
+            newest = [Streams(client, name).last_id(source) for name in models for source in sources]
+    except (ConfigError, redis.RedisError, OSError, ValueError):
+        return  # said elsewhere
+    behind_s = max(map(events.seconds_of, newest)) - seconds - micro / 1e6
+    if behind_s > _BEHIND_S:
+        what = f"Redis's clock is {behind_s:,.0f} s behind its newest entries: it was set back, or had been ahead"
+        advice = "Set it right. Questions are answered and labels learned, but none matures before it has caught up."
+        yield Finding("warn", what, advice)
 
 
 def server(name: str, variable: str, url: str) -> Finding:

@@ -9,12 +9,14 @@ import time
 from pathlib import Path
 
 import pytest
+import redis
 from click.testing import CliRunner, Result
 
 from contracts import config, streams
 from contracts.facts import LearnerFacts, LearnFacts
 from contracts.quantities import seconds
 from contracts.releases import Board, Manifest, Release, Releases
+from contracts.settings import Settings
 from contracts.streams import Streams
 from data import infer
 from data import streams as sources
@@ -28,6 +30,12 @@ COMMANDS = (
     "propose", "promote", "approve", "refuse", "rollback", "freeze", "unfreeze",
     "accept", "pardon", "erase", "check-learner", "doctor", "schema",
 )  # fmt: skip
+ONE_MODEL = """
+[models.m]
+label = {task = "binary", classes = [false, true]}
+features = {x = "float"}
+learners.linear = {algorithm = "linear"}
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -282,6 +290,22 @@ def test_doctor_explains_an_old_or_forgetful_redis(redis_url: str, monkeypatch: 
     found = doctor.redis_at(redis_url)
     assert found.grade == "bad"
     assert "too old" in found.what
+
+
+def test_doctor_tells_of_a_clock_that_was_set_back(home: Path, redis_url: str, client: redis.Redis) -> None:
+    """By how much, and what waits for it; a clock that is right is no finding."""
+    chosen = Settings(state=home, config=home / "tiltyard.toml", redis_url=redis_url)
+    assert list(doctor.clock_behind(chosen)) == []
+    chosen.config.write_text(ONE_MODEL)
+    assert list(doctor.clock_behind(chosen)) == []
+    kept, now_ms = Streams(client, "m"), int(1000 * time.time())
+    client.xadd(kept.key("predictions"), {"e": b""}, id=f"{now_ms - 5_000}-0")
+    assert list(doctor.clock_behind(chosen)) == []
+    client.xadd(kept.key("feedback"), {"e": b""}, id=f"{now_ms + 7_200_000}-0")
+    (found,) = doctor.clock_behind(chosen)
+    assert found.grade == "warn"
+    assert re.match(r"Redis's clock is 7,(200|199) s behind its newest entries", found.what)
+    assert "none matures before it has caught up" in found.advice
 
 
 def test_doctor_explains_a_folder_that_cannot_be_written(home: Path) -> None:
