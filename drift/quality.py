@@ -71,7 +71,7 @@ def columns(
 
 def _column(feature: Feature, reference: Profile, values: Sequence[Value]) -> ColumnFacts:
     present = [value for value in values if value is not None]
-    missing = reference.missing, 1 - len(present) / max(1, len(values))
+    missing = reference.missing, (len(values) - len(present)) / max(1, len(values))
     if not present:
         return ColumnFacts(missing=missing)
     if feature.type in ("category", "bool"):

@@ -3,7 +3,7 @@
 import pytest
 
 from contracts.drift_rules import Drift
-from drift.verdict import JENSEN_SHANNON, MISSING, WASSERSTEIN, Column, judge
+from drift.verdict import JENSEN_SHANNON, MISSING, WASSERSTEIN, Column, judge, shares_of
 
 
 def column(name: str, distance: float, threshold: float = 0.1, method: str = WASSERSTEIN) -> Column:
@@ -49,3 +49,23 @@ def test_no_column_is_a_callers_mistake() -> None:
     """A share of nothing has no meaning."""
     with pytest.raises(ValueError, match="no column"):
         judge([], Drift())
+
+
+def test_columns_are_weighted_by_what_the_champion_goes_by() -> None:
+    """A column that it ignores comes last, however far it moved; the sentence says how much of it has moved."""
+    columns = [column("ignored", 5.0), column("trusted", 0.2), column("still", 0.0)]
+    shares = {"ignored": 0.0, "trusted": 0.6, "still": 0.4}
+    verdict = judge(columns, Drift(), shares, ["the champion's answers moved"])
+    assert verdict.drifted == ("trusted", "ignored")
+    assert verdict.sentence == (
+        "2 of 3 columns moved, with 60% of the champion's permutation importance: trusted (0.20 against 0.10), "
+        "ignored (5.00 against 0.10); the champion's answers moved"
+    )
+    calm = judge([column("far", 0.09), column("trusted", 0.01)], Drift(), {"far": 0.0, "trusted": 1.0})
+    assert calm.sentence == "None of 2 columns moved; nearest: far (0.09 against 0.10)"
+
+
+def test_shares_of_importance_are_of_what_shuffling_adds() -> None:
+    """Less than nothing is chance; a champion that goes by nothing has no shares."""
+    assert shares_of({"a": 0.3, "b": 0.1, "c": -0.2}) == pytest.approx({"a": 0.75, "b": 0.25, "c": 0.0})
+    assert shares_of({"a": 0.0, "b": -0.1}) == {}
