@@ -98,6 +98,15 @@ class Calibration:
 
 
 @dataclass(frozen=True)
+class Curve:
+    """Alarms in 30 days by threshold, ascending, with the standard error of their mean."""
+
+    thresholds: Floats
+    means: Floats
+    errors: Floats
+
+
+@dataclass(frozen=True)
 class Episode:
     """One alarm, by the looks at which it began and ended; `end` is None while it stands."""
 
@@ -120,7 +129,8 @@ def calibrate(
     phase = (phase + len(n) - past) % clock.season
     n, total = n[-past:], total[-past:]
     windows = clock.windows(past)
-    threshold, expected, error = solve(simulate(n, total, clock, windows, phase, simulations), budget, past, clock)
+    curve = counted(simulate(n, total, clock, windows, phase, simulations))
+    threshold, expected, error = solve(curve, budget, past, clock)
     return Calibration(learn(n, total, clock.season, windows, phase), windows, threshold, expected, error, past)
 
 
@@ -208,24 +218,25 @@ def resampled(past: int, length: int, clock: Clock, times: int, rng: np.random.G
     return drawn
 
 
-def solve(reached: Floats, budget: float, past: int, clock: Clock) -> tuple[float, float, float]:
-    """(threshold, mean alarms at it, standard error of that mean) for a budget, from what `simulate` gave."""
+def solve(curve: Curve, budget: float, past: int, clock: Clock) -> tuple[float, float, float]:
+    """(threshold, mean alarms at it, standard error of that mean) for a budget, after so many slots of past."""
     aim = budget * max(1 - _UNSEEN * clock.month / (budget * past), _SHARE)
-    highest = float(reached.max())
-    if highest <= _LEAST:
-        return _LEAST, 0.0, 0.0
-    thresholds = np.linspace(_LEAST, highest, _THRESHOLDS)
-    counts = _counted(reached, thresholds)
-    means = counts.mean(axis=0)
-    over = np.flatnonzero(means > aim)
+    over = np.flatnonzero(curve.means > aim)
     at = int(over[-1]) + 1 if len(over) else 0
-    error = float(counts[:, min(at, _THRESHOLDS - 1)].std() / math.sqrt(len(reached)))
+    error = float(curve.errors[min(at, len(curve.means) - 1)])
     if at == 0:
-        return _LEAST, float(means[0]), error
-    if at == _THRESHOLDS:
-        return math.nextafter(highest, math.inf), 0.0, error
-    share = (means[at - 1] - aim) / (means[at - 1] - means[at])
-    return float(thresholds[at - 1] + share * (thresholds[at] - thresholds[at - 1])), aim, error
+        return _LEAST, float(curve.means[0]), error
+    if at == len(curve.means):
+        return math.nextafter(float(curve.thresholds[-1]), math.inf), 0.0, error
+    share = (curve.means[at - 1] - aim) / (curve.means[at - 1] - curve.means[at])
+    return float(curve.thresholds[at - 1] + share * (curve.thresholds[at] - curve.thresholds[at - 1])), aim, error
+
+
+def counted(reached: Floats) -> Curve:
+    """From what `simulate` gave."""
+    thresholds = np.linspace(_LEAST, max(float(reached.max()), _LEAST), _THRESHOLDS)
+    counts = _counted(reached, thresholds)
+    return Curve(thresholds, counts.mean(axis=0), counts.std(axis=0) / math.sqrt(len(reached)))
 
 
 def _counted(reached: Floats, thresholds: Floats) -> Floats:
