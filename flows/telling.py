@@ -24,7 +24,6 @@ log = logging.getLogger(__name__)
 _DECISION_BYTES = 1_000_000
 """A dossier's page is attached whatever `attach_mb` says: it is small, and a mail program drops its chart."""
 
-
 Columns = Mapping[str, Sequence[Value]]
 
 
@@ -128,7 +127,9 @@ def _stands(facts: DriftFacts | None, judged: AlarmFacts | None, before: Severit
         assert facts is not None
         return ("alarm" if facts.alarm else "none"), facts.sentence
     is_of_loss = max(map(SEVERITIES.index, (judged.severity, before))) >= SEVERITIES.index("warning")
-    return judged.severity, judged.sentence if is_of_loss or facts is None else facts.sentence
+    # Inputs inform also while no champion's loss is watched.
+    severity: Severity = "info" if judged.severity == "none" and facts is not None and facts.alarm else judged.severity
+    return severity, judged.sentence if is_of_loss or facts is None else facts.sentence
 
 
 def _standing(path: Path) -> Standing:

@@ -97,6 +97,11 @@ def test_each_reader_hears_from_their_severity_on(team: Team) -> None:
     assert readers == [["i@x"], ["i@x", "w@x", "a@x"], ["i@x", "w@x", "a@x"], ["i@x"]]
 
 
+def test_inputs_are_told_of_before_any_champion_is_watched(team: Team) -> None:
+    """Who judges losses has nothing to say yet."""
+    assert team.look(team.place(), alarm=True, judged="none") == [f"drift of inputs: {MOVED}"]
+
+
 def test_an_alarm_without_any_report_is_told(team: Team) -> None:
     """Labels may say what too few rows cannot."""
     place = team.place()
