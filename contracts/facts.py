@@ -85,7 +85,9 @@ class ComparisonFacts(msgspec.Struct, frozen=True, kw_only=True):
     evidence: str
     """As `registry.evidence.Evidence.to_json` writes it."""
     curve: tuple[tuple[int, float, float, float, float], ...] = ()
-    """(n, log10 E, mean gain, lower, upper), thinned evenly."""
+    """(n, log10 E, mean gain, lower, upper), the older the further apart."""
+    curve_at: tuple[float, ...] = ()
+    """Epoch seconds at which the newest question behind each of these points was asked; 0 where that was not kept."""
     asked: dict[int, tuple[int, int]] = {}
     """(labelled, all) of the pairs that may differ, by the class that the champion answered; -1 for values."""
     answers: tuple[tuple[int, int, int], ...] = ()

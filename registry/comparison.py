@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from registry.blocks import Blocks, Example
-from registry.curves import Samples
+from registry.curves import STEP, Samples, thinned
 from registry.evidence import Evidence, Moment, Point
 from registry.losses import Floats
 
@@ -57,11 +57,11 @@ class Tally:
     units: dict[tuple[str, int], tuple[float, int]] = field(default_factory=dict)
     """(sum of differences, how many) by unit and window; empty where each event is a unit."""
 
-    def add(self, d: Floats, asked_at: Floats, units: Sequence[str] | None) -> None:
-        """Counts differences float64[n], none of them NaN."""
+    def add(self, d: Floats, asked_at: Floats, units: Sequence[str] | None, every: int | None = None) -> list[Moment]:
+        """Counts differences float64[n], none of them NaN; returns the moments at which `every` divided the count."""
         if units is None:
-            self.evidence.add_many(d, asked_at)
-            return
+            return self.evidence.follow(d, asked_at, every)
+        moments = []
         for one, at, unit in zip(d.tolist(), asked_at.tolist(), units, strict=True):
             key = self._key(unit, at)
             total, n = self.units.get(key, (0.0, 0))
@@ -69,6 +69,9 @@ class Tally:
                 self.evidence.retract(_mean(total, n))
             self.units[key] = total + one, n + 1
             self.evidence.add(_mean(total + one, n + 1), at)
+            if every and not n and self.evidence.n % every == 0:
+                moments.append(self.evidence.moment())
+        return moments
 
     def first_of_units(self, pairs: "Pairs") -> Floats:
         """Differences of units that are new here, in their order: the rest depends on them."""
@@ -145,7 +148,8 @@ class Comparison:
         self.clipped += int((pairs.is_clipped & enters).sum())
         self._count_answers(pairs)
         self._count_young(pairs, enters)
-        self._enter(pairs.d[enters], pairs.asked_at[enters], _those(pairs.units, enters), draw)
+        moments = self.tally.add(pairs.d[enters], pairs.asked_at[enters], _those(pairs.units, enters), STEP)
+        self.curve.add(draw(thinned(moments)))
         for name, d in pairs.guards.items():
             known = ~np.isnan(d)
             _of(self.guardrails, name, self.tally).add(d[known], pairs.asked_at[known], _those(pairs.units, known))
@@ -161,23 +165,8 @@ class Comparison:
         asked_at, ranks = pairs.asked_at[known].tolist(), pairs.ranks[known].tolist()
         examples = [Example(at, mine, other) for at, (mine, other, _) in zip(asked_at, ranks, strict=True)]
         found = np.array(blocks.add(examples, [positive > 0 for _, _, positive in ranks])).reshape(-1, 2)
-        self._enter(found[:, 0], found[:, 1], None, draw)
+        self.curve.add(draw(thinned(self.evidence.follow(found[:, 0], found[:, 1], STEP))))
         return found[:, 0]
-
-    def _enter(self, d: Floats, at: Floats, units: Sequence[str] | None, draw: Draw) -> None:
-        moments: list[Moment] = []
-        evidence, begin = self.evidence, 0
-        while begin < len(d):
-            n = evidence.n
-            end = begin + self.curve.until_due(n)
-            self.tally.add(d[begin:end], at[begin:end], None if units is None else units[begin:end])
-            if evidence.n > n and evidence.n % self.curve.step == 0:
-                moments.append(evidence.moment())
-                if len(moments) == self.curve.room:
-                    self.curve.add(draw(moments))
-                    moments = []
-            begin = end
-        self.curve.add(draw(moments))
 
     def _count_young(self, pairs: Pairs, enters: Bools) -> None:
         """In steps of a fiftieth of the lag."""

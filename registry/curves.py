@@ -1,11 +1,16 @@
 """Curves of bounded size that depend only on what was added, so that a replay draws the same one."""
 
+from bisect import bisect_right
 from collections.abc import Sequence
-from typing import Generic, TypeVar
+from operator import itemgetter
+from typing import Any, Generic, TypeVar
 
-Point = TypeVar("Point")
+State = TypeVar("State", bound=tuple[Any, ...])
+"""Its first part is the count that it is the state after."""
 
 _POINTS = 240  # as many as a plot on a page can show
+STEP = 20
+_FINE = 96 * STEP  # younger states stand one step apart; from there on each doubling of the age has 48 of them
 
 
 class LossCurve:
@@ -35,25 +40,25 @@ class LossCurve:
             self.stretch *= 2
 
 
-class Samples(Generic[Point]):
-    """Every `step`-th state of something. When full, every other one is dropped and steps double."""
+class Samples(Generic[State]):
+    """States at counts that `STEP` divides, the older the further apart: there is detail wherever one looks closer."""
 
-    def __init__(self, step: int = 20):
-        self.step = step
-        self.points: list[Point] = []
+    def __init__(self) -> None:
+        self.points: list[State] = []
 
-    def until_due(self, n: int) -> int:
-        """How many more than `n` until a state belongs on the curve."""
-        return self.step - n % self.step
+    def add(self, points: Sequence[State]) -> None:
+        """Rising in their count, and above those before."""
+        if points:
+            self.points = thinned([*self.points, *points])
 
-    @property
-    def room(self) -> int:
-        """How many more points until steps double."""
-        return _POINTS - len(self.points)
 
-    def add(self, points: Sequence[Point]) -> None:
-        """At most `room` of them."""
-        self.points += points
-        if len(self.points) >= _POINTS:
-            self.points = self.points[1::2]
-            self.step *= 2
+def thinned(states: Sequence[State]) -> list[State]:
+    """Those of rising counts that stay, by their age in counts; their number grows with the logarithm of the newest.
+
+    Spacings are powers of two, so that what is dropped once would be dropped ever after: when it was done, and how
+    often, changes nothing.
+    """
+    newest = states[-1][0] if states else 0
+    young = bisect_right(states, newest - _FINE, key=itemgetter(0))
+    old = (state for state in states[:young] if state[0] % (STEP << ((newest - state[0]) // _FINE).bit_length()) == 0)
+    return [*old, *states[young:]]

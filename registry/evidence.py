@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
 
 GRID = "v1"  # names the stakes below in stored evidence; other stakes need another name
 STAKES: Floats = 0.9 * 2.0 ** (-np.arange(16) / 2)  # 0.9 keeps log1p(-stake) above -2.31, so no sum overflows
@@ -37,10 +38,20 @@ class Moment(NamedTuple):
     plus: Floats
     minus: Floats
     """As `Evidence.totals` gives them."""
+    at: float
+    """Epoch seconds at which the newest question was asked; 0 where that is not known."""
 
 
-Point = tuple[int, float, float, float, float]
-"""(n, log10 E, mean, lower, upper) of a curve."""
+class Point(NamedTuple):
+    """Of a curve."""
+
+    n: int
+    log10_e: float
+    mean: float
+    lower: float
+    upper: float
+    at: float = 0.0
+    """As of its moment."""
 
 
 class Evidence:
@@ -129,26 +140,55 @@ class Evidence:
 
     def add_many(self, d: npt.ArrayLike, at: npt.ArrayLike | None = None) -> None:
         """Count differences float64[n], asked at float64[n]. Raises ValueError as `add` does; then none is counted."""
+        self.follow(d, at)
+
+    def follow(self, d: npt.ArrayLike, at: npt.ArrayLike | None = None, every: int | None = None) -> list[Moment]:
+        """Count as `add_many` does; returns the moments at which `n` had become a multiple of `every`."""
         values = np.asarray(d, dtype=np.float64).ravel()
         wrong = ~(np.abs(values) <= 1)
         if wrong.any():
             _check(float(values[wrong][0]))
+        won, lost = values == 1, values == -1
+        is_between = (values != 0) & ~won & ~lost
+        between = values[is_between]
+        sums = [np.asarray(start)[None] for start in (self._s1, self._s2, self._plus, self._minus)]
+        if len(between):
+            staked = np.outer(between, STAKES)
+            rows = (between, between * between, np.log1p(staked), np.log1p(-staked))
+            # Onto the start, row by row, as `add` sums them: how events are batched changes no bit.
+            sums = [np.cumsum(np.concatenate([start, each]), axis=0) for start, each in zip(sums, rows, strict=True)]
+        times = np.zeros(len(values)) if at is None else np.asarray(at, dtype=np.float64)
+        due = np.arange(every - self.n % every, len(values) + 1, every) - 1 if every else np.empty(0, np.intp)
+        moments = self._moments(due, won, lost, np.cumsum(is_between)[due], sums, times) if len(due) else []
         self.n += len(values)
         self.wins += int((values > 0).sum())
         self.losses += int((values < 0).sum())
-        self._up += int((values == 1).sum())
-        self._down += int((values == -1).sum())
-        between = values[(values != 0) & (np.abs(values) < 1)]
+        self._up += int(won.sum())
+        self._down += int(lost.sum())
         if len(between):
-            self._s1 = float(_sum_onto(self._s1, between))
-            self._s2 = float(_sum_onto(self._s2, between * between))
-            staked = np.outer(between, STAKES)
-            self._plus = _sum_onto(self._plus, np.log1p(staked))
-            self._minus = _sum_onto(self._minus, np.log1p(-staked))
+            self._s1, self._s2 = float(sums[0][-1]), float(sums[1][-1])
+            self._plus, self._minus = sums[2][-1], sums[3][-1]
         if at is not None and len(values):
-            times = np.asarray(at, dtype=np.float64)
             self._span(float(times.min()))
             self._span(float(times.max()))
+        return moments
+
+    def _moments(
+        self,
+        due: npt.NDArray[np.intp],
+        won: Bools,
+        lost: Bools,
+        rows: npt.NDArray[np.intp],
+        sums: list[Floats],
+        at: Floats,
+    ) -> list[Moment]:
+        """After the differences at `due`, intp[k], whose sums stand in `rows`, intp[k]."""
+        n, up, down = self.n + due + 1, self._up + np.cumsum(won)[due], self._down + np.cumsum(lost)[due]
+        mean = (up - down + sums[0][rows]) / n
+        plus = up[:, None] * WON + down[:, None] * LOST + sums[2][rows]
+        minus = up[:, None] * LOST + down[:, None] * WON + sums[3][rows]
+        latest = np.maximum(np.maximum.accumulate(at)[due], self.ended_at or 0.0)
+        return list(map(Moment, n.tolist(), mean.tolist(), plus, minus, latest.tolist()))
 
     def merge(self, other: "Evidence") -> None:
         """Count everything that `other` counted; the two must not share events."""
@@ -206,7 +246,7 @@ class Evidence:
         return float(_log_mean_exp(self.totals()[0] + change - self.n * delta * STAKES))
 
     def moment(self) -> Moment:
-        return Moment(self.n, self.mean, *self.totals())
+        return Moment(self.n, self.mean, *self.totals(), self.ended_at or 0.0)
 
     def to_json(self) -> str:
         """The whole state; floats are written so that reading gives the same bits. Under 2 kB."""
@@ -242,20 +282,14 @@ def band(moments: Sequence[Moment], delta: float, alpha_lower: float, alpha_uppe
     plus, minus = np.stack([moment.plus for moment in moments]), np.stack([moment.minus for moment in moments])
     log10_e = _log_mean_exp(plus - n[:, None] * delta * STAKES) / math.log(10)
     lower, upper = _roots(plus, n, alpha_lower), -_roots(minus, n, alpha_upper)
-    columns = (log10_e.tolist(), [moment.mean for moment in moments], lower.tolist(), upper.tolist())
-    return list(zip([moment.n for moment in moments], *columns, strict=True))
+    columns = zip(log10_e.tolist(), lower.tolist(), upper.tolist(), moments, strict=True)
+    return [Point(one.n, log_e, one.mean, low, high, one.at) for log_e, low, high, one in columns]
 
 
 def _check(d: float) -> None:
     # Never clamped: a value outside is a loss with a wrong range, and clamping it would void the guarantee.
     if not -1 <= d <= 1:  # also catches NaN
         raise ValueError(f"difference {d} is not in [-1, 1]; divide losses by their fixed range")
-
-
-def _sum_onto(start: Floats | float, rows: Floats) -> Floats:
-    """start + rows[0] + rows[1] + ... in that order, as `add` sums them: how events are batched changes no bit."""
-    total: Floats = np.cumsum(np.concatenate([np.expand_dims(np.asarray(start), 0), rows]), axis=0)[-1]
-    return total
 
 
 def _log_mean_exp(exponents: Floats) -> Floats:

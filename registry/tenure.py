@@ -316,6 +316,7 @@ class Record:
         comparison = self.comparisons.get(version) or Comparison()
         evidence = comparison.evidence
         young = comparison.young
+        curve = [Point(*point) for point in comparison.curve.points]  # older checkpoints have points without a time
         facts = ComparisonFacts(
             champion=-1 if self.champion is None else self.champion,
             challenger=version,
@@ -328,7 +329,8 @@ class Record:
             needed=needed(self.rules),
             uncovered=comparison.uncovered,
             evidence=evidence.to_json(),
-            curve=tuple(comparison.curve.points),
+            curve=tuple(point[:5] for point in curve),
+            curve_at=tuple(point.at for point in curve),
             asked=comparison.asked,
             answers=tuple((mine, other, n) for (mine, other), n in sorted(comparison.answers.items())),
             guardrails={name: tally.evidence.to_json() for name, tally in comparison.guardrails.items()},

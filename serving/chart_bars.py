@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 from markupsafe import Markup, escape
 
-from serving.chart_parts import DAY_S, LINE, Frame, Scale, Words, shortened, svg
+from contracts.axes import DAY_S
+from serving.chart_parts import LINE, Frame, Scale, Words, shortened, svg
 
 _DOWN, _UP, _DOT = "M-5 -4h10l-5 9z", "M-5 4h10l-5 -9z", "M-4 0a4 4 0 1 0 8 0a4 4 0 1 0 -8 0z"
 Interval = tuple[str, str, float, float, float]

@@ -4,13 +4,13 @@ Colours are classes (`ink1` to `ink6` for learners, `ink0` for the prior), so th
 light and dark; every line has its own dashes and marker besides.
 """
 
-import itertools
-import math
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 
 from markupsafe import Markup, escape
+
+from contracts.axes import ticks
 
 Point = tuple[float, float]
 Words = Callable[[float], str]
@@ -28,8 +28,6 @@ _MARKERS = (
     "M0 4.4L4.2 -3.2H-4.2z",
     "M-4 -1.4h2.6v-2.6h2.8v2.6h2.6v2.8h-2.6v2.6h-2.8v-2.6h-2.6z",
 )
-_TIME_STEPS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400)
-DAY_S = 86_400
 
 
 @dataclass(frozen=True)
@@ -70,34 +68,6 @@ class Scale:
         return offset + slope * value
 
 
-def ticks(low: float, high: float, count: int) -> list[float]:
-    """About `count` round numbers (1, 2, 2.5 or 5 times a power of ten) within [low, high]."""
-    if not high > low:
-        return [low]
-    rough = (high - low) / max(1, count)
-    power = 10.0 ** math.floor(math.log10(rough))
-    step = next(part * power for part in (1, 2, 2.5, 5, 10) if part * power >= rough * 0.999)
-    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
-    return [round(i * step, 12) for i in range(first, last + 1)]
-
-
-def time_ticks(low: float, high: float, count: int) -> list[tuple[float, str]]:
-    """At most about `count` round local times within [low, high] (epoch seconds), each as a clock or calendar shows."""
-    step = next((step for step in _TIME_STEPS_S if (high - low) / step <= count), None)
-    step = step or DAY_S * math.ceil((high - low) / DAY_S / max(1, count))
-    shift = (datetime.fromtimestamp(low).astimezone().utcoffset() or timedelta()).total_seconds()
-    first = math.ceil((low + shift) / step) * step - shift
-    found = itertools.takewhile(lambda at: at <= high, itertools.count(first, step))
-    return [(at, _clock(at, step)) for at in found]
-
-
-def _clock(at: float, step: int) -> str:
-    local = datetime.fromtimestamp(at)
-    if step >= DAY_S or (local.hour, local.minute, local.second) == (0, 0, 0):
-        return f"{local.day} {local:%b}"
-    return f"{local:%H:%M:%S}" if step < 60 else f"{local:%H:%M}"
-
-
 def grid(frame: Frame, y: Scale, words: Words) -> Iterable[str]:
     right = frame.width - frame.right
     for value in ticks(y.low, y.high, max(2, (frame.height - frame.top - frame.bottom) // 38)):
@@ -111,14 +81,14 @@ def count_ticks(frame: Frame, x: Scale) -> Iterable[str]:
         yield tick(frame, x(value), f"{value:,.0f}")
 
 
-def tick(frame: Frame, at: float, text: str) -> str:
-    """A label stays inside the picture: the first and last are pushed inwards."""
+def tick(frame: Frame, at: float, text: str, drop: float = 0) -> str:
+    """A label stays inside the picture: the first and last are pushed inwards. It may hang `drop` px lower."""
     half = len(text) * CHARACTER / 2
     middle = min(max(at, half), frame.width - half)
     bottom = frame.height - frame.bottom
     return (
         f'<path class="tick" d="M{at:.1f} {bottom}v4"/>'
-        f'<text x="{middle:.1f}" y="{bottom + 18}" text-anchor="middle">{escape(text)}</text>'
+        f'<text x="{middle:.1f}" y="{bottom + 18 + drop}" text-anchor="middle">{escape(text)}</text>'
     )
 
 
@@ -130,6 +100,19 @@ def line_markup(path: str, style: int, is_thick: bool) -> str:
 
 def marker(x: float, y: float, style: int) -> str:
     return f'<path class="marker ink{style}" transform="translate({x:.1f} {y:.1f})" d="{_MARKERS[style]}"/>'
+
+
+def series(points: Sequence[Point], x: Scale, y: Scale, style: int, is_thick: bool) -> str:
+    """A line whose markers tell it from others without its colour: at its end and, of many points, at each quarter."""
+    drawn = line_markup(path(points, x, y), style, is_thick)
+    last, places = len(points) - 1, [at for at, _ in points]
+    quarters = [places[-1] - (places[-1] - max(places[0], x.low)) * part / 4 for part in (1, 2, 3)] if last >= 8 else []
+    at = {last, *(bisect_left(places, quarter) for quarter in quarters)}
+    return drawn + "".join(marker(x(points[i][0]), y(points[i][1]), style) for i in sorted(at))
+
+
+def level(frame: Frame, at: float, kind: str) -> str:
+    return f'<path class="{kind}" d="M{frame.left} {at:.1f}H{frame.width - frame.right}"/>'
 
 
 def path(points: Sequence[Point], x: Scale, y: Scale) -> str:

@@ -7,19 +7,17 @@ from markupsafe import Markup
 
 from contracts.config import Model
 from contracts.facts import ComparisonFacts, VersionFacts
+from contracts.marks import Mark, mark_of
 from contracts.releases import PRIOR_VERSION
-from serving import chart_bars, charts, page_compare, page_story, page_words
+from serving import chart_bars, charts, page_band, page_compare, page_story, page_words
 from serving.chart_parts import STYLES, Frame
-from serving.charts import Flag, Line
+from serving.charts import Line
 from serving.page_compare import Beside
 from serving.page_facts import Seen
 
 LINES = 8
 _SMOOTH_LABELS = 200
-_NOTED = {"drift": "drift", "corrected": "corrected", "erased": "erased", "budget": "budget"}
-"""Ledger lines that explain a turn of a curve although nobody changed places."""
 _WIDE, _NARROW = Frame(900, 300, left=52), Frame(350, 250, left=52)
-_SMALL = Frame(340, 210)
 
 
 @dataclass(frozen=True)
@@ -105,15 +103,15 @@ def loss_charts(
         )
         for facts in drawn
     ]
-    flags = [Flag(line.at, _short(champion)) for line, champion in page_story.tenures(seen.decisions)]
-    flags += [Flag(line.at, _NOTED[line.kind], is_role=False) for line in seen.decisions if line.kind in _NOTED]
+    marks = [Mark(line.at, _short(champion), "role") for line, champion in page_story.tenures(seen.decisions)]
+    marks += [mark for line in seen.decisions if (mark := mark_of(line)) is not None and mark.kind != "role"]
     told = ", ".join(f"version {f.version} ({f.learner}) {page_words.loss_figure(model.loss, f.loss)}" for f in drawn)
     title = f"{page_words.loss_title(model.loss)} over time. Over all labelled requests: {told}."
 
     def words(value: float) -> str:
         return page_words.loss_tick(model.loss, value)
 
-    return tuple(charts.loss_chart(lines, flags, words, title, frame) for frame in (_WIDE, _NARROW))
+    return tuple(charts.loss_chart(lines, marks, words, title, frame) for frame in (_WIDE, _NARROW))
 
 
 def _short(version: int) -> str:
@@ -131,28 +129,13 @@ def comparisons_of(seen: Seen) -> Iterable[ComparisonFacts]:
     return sorted(present, key=lambda facts: -facts.log_e)
 
 
-def challenger_of(facts: ComparisonFacts, seen: Seen, model: Model, styles: dict[int, int]) -> Challenger:
+def challenger_of(
+    facts: ComparisonFacts, seen: Seen, model: Model, styles: dict[int, int], begin: float, now: float
+) -> Challenger:
+    """As of now; its charts from the epoch second `begin` on."""
     style = styles.get(facts.challenger, 1)
     value, needed = page_words.log10(facts.log_e), page_words.log10(facts.needed)
-    name = f"version {facts.challenger} ({facts.learner}) against version {facts.champion}"
-    band = curve = None
-    if len(facts.curve) > 1:
-        gain, lower, upper = map(page_words.advantage, (facts.gain, facts.lower, facts.upper))
-        band = charts.band_chart(
-            [(n, mean, lower, upper) for n, _, mean, lower, upper in facts.curve],
-            model.gate.min_gain,
-            style,
-            page_words.signed_points,
-            f"Running advantage of {name}, by labelled requests. Now {gain} points, between {lower} and {upper}.",
-            _SMALL,
-        )
-        curve = charts.evidence_chart(
-            [(n, log10_e) for n, log10_e, *_ in facts.curve],
-            needed,
-            style,
-            f"Evidence for {name}, log10 E by labelled requests. Now {value:.2f}; the gate opens at {needed:.2f}.",
-            _SMALL,
-        )
+    drawn = page_band.charts_of(facts, seen, model, style, begin, now)
     return Challenger(
         facts=facts,
         style=style,
@@ -161,7 +144,7 @@ def challenger_of(facts: ComparisonFacts, seen: Seen, model: Model, styles: dict
         evidence=value,
         needed=needed,
         meter=chart_bars.meter(value, needed, style, f"Evidence {value:.2f} of {needed:.2f} (log10 E)"),
-        band=band,
-        curve=curve,
+        band=drawn[0] if drawn else None,
+        curve=drawn[1] if drawn else None,
         beside=page_compare.beside(facts, model),
     )

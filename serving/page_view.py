@@ -11,6 +11,7 @@ from contracts.events import Decision
 from contracts.facts import ServingFacts, VersionFacts
 from contracts.releases import PRIOR_VERSION
 from serving import (
+    page_band,
     page_compare,
     page_drift,
     page_examples,
@@ -87,6 +88,8 @@ class Card:
     left_out: int
     probation: Probation | None
     challengers: tuple[Challenger, ...]
+    legend: tuple[tuple[Markup, str], ...]
+    """Shapes on their charts, and what these mean."""
     disagreements: Disagreements | None
     speeds: tuple[Speed, ...]
     learners: tuple[Standing, ...]
@@ -126,8 +129,10 @@ def card(name: str, model: Model, seen: Seen, now: float, lately: Lately = NOTHI
         left_out=max(0, len(versions) - _ROWS),
         probation=page_watch.probation_of(seen),
         challengers=tuple(
-            page_plots.challenger_of(facts, seen, model, styles) for facts in page_plots.comparisons_of(seen)
+            page_plots.challenger_of(facts, seen, model, styles, begin, now)
+            for facts in page_plots.comparisons_of(seen)
         ),
+        legend=page_band.legend(model),
         disagreements=page_examples.disagreements_of(lately, seen, model),
         speeds=page_compare.speeds(seen),
         learners=page_learners.standings(seen, model, now),

@@ -1,5 +1,6 @@
 """What a dossier says, in each state of a comparison."""
 
+import re
 import time
 
 import msgspec
@@ -95,6 +96,43 @@ def test_a_version_that_nobody_asked_yet_is_told_of_too() -> None:
     """Before its first pair."""
     text = told(None)
     assert "It has not been compared on any question yet." in text
+
+
+def drawn(**more: object) -> str:
+    """The page of a comparison with states a hundred seconds apart, from the epoch second 1,010 on."""
+    curve = tuple((20 * i, 0.1 * i, 0.01, -0.04, 0.06) for i in range(1, 20))
+    evidence = Evidence.of_counts(400, 24, 20)
+    evidence.started_at, evidence.ended_at = 1_010.0, 3_000.0
+    seen = Seen(comparison=compared(400, 24, 20, curve=curve, evidence=evidence.to_json(), **more))
+    lines = [
+        *LINES,
+        msgspec.structs.replace(line(3, "corrected", None, moved={"2": {"pairs": 4}}), at=2_000.0),
+        msgspec.structs.replace(line(4, "corrected", None, moved={"9": {"pairs": 4}}), at=2_100.0),
+        msgspec.structs.replace(line(5, "policy", None, gate={}), at=2_200.0),
+    ]
+    return dossier_page.html(Dossier("m", 2, lines, None, seen, Gate(), 3_000.0))
+
+
+def test_the_band_lies_over_time_and_marks_what_happened() -> None:
+    """From the enrolment on; at a phone's width too; corrections of other challengers are left out."""
+    page = drawn(curve_at=tuple(1_010.0 + 100 * i for i in range(1, 20)))
+    poles = [[float(x) for x in re.findall(r'class="pole" d="M([\d.]+)', part)] for part in page.split("<svg")[1:3]]
+    for width, (enrolled, *places) in zip((680, 360), poles, strict=True):
+        assert enrolled == 48
+        scale = (width - 48 - 14) / (3_000 - 1_002)
+        assert places == pytest.approx([48 + scale * (at - 1_002) for at in (2_000, 2_200)], abs=0.06)
+    told = "v2 enrolled", "corrected", "rules"
+    times = [time.strftime("%d %b %H:%M:%S", time.localtime(at)) for at in (1_002, 2_000, 2_200)]
+    assert f"{'; '.join(f'{at} {name}' for at, name in zip(times, told, strict=True))}." in page
+
+
+def test_a_band_without_times_lies_over_labelled_requests() -> None:
+    """As in a dossier that was kept before times were."""
+    page = drawn()
+    assert "Below: labelled requests." in page
+    assert 'class="pole"' not in page
+    (mean,) = set(re.findall(r'class="mean" d="M([^"]+)"', page.split("<svg")[1]))
+    assert [round(float(x.split()[0]), 1) for x in mean.split("L")][-2:] == [48 + 618 * 0.95, 666.0]
 
 
 def test_names_are_no_markup() -> None:

@@ -10,9 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving import chart_bars, chart_parts, charts
+from contracts import axes, marks
+from contracts.marks import Mark
+from serving import chart_band, chart_bars, charts
+from serving.chart_band import State, Stretch
 from serving.chart_parts import Frame
-from serving.charts import Flag, Line
+from serving.charts import Line
 from serving.page_plots import smoothed
 
 FRAME = Frame(340, 210)
@@ -22,7 +25,7 @@ FRAME = Frame(340, 210)
 def test_ticks_are_round_even_and_inside(offset: float, span: float, count: int) -> None:
     """Whatever the range, there are about as many as asked for."""
     low, high = offset * span, offset * span + span
-    found = chart_parts.ticks(low, high, count)
+    found = axes.ticks(low, high, count)
     assert len(found) <= count + 1
     assert all(low - 1e-6 * span <= tick <= high + 1e-6 * span for tick in found)
     steps = [b - a for a, b in itertools.pairwise(found)]
@@ -32,7 +35,7 @@ def test_ticks_are_round_even_and_inside(offset: float, span: float, count: int)
 @given(st.floats(1e9, 2e9), st.floats(2, 3e8), st.integers(2, 10))
 def test_time_ticks_stand_on_round_local_times(low: float, span: float, count: int) -> None:
     """Whole seconds, minutes, hours or days by the clock on the wall."""
-    found = chart_parts.time_ticks(low, low + span, count)
+    found = axes.time_ticks(low, low + span, count)
     assert len(found) <= count + 1
     for at, text in found:
         assert low <= at <= low + span
@@ -43,7 +46,7 @@ def test_time_ticks_stand_on_round_local_times(low: float, span: float, count: i
 @given(st.lists(st.floats(0, 200), max_size=8))
 def test_labels_at_the_ends_of_lines_never_overlap(heights: list[float]) -> None:
     """They are pushed apart by a line's height, and stay above the axis."""
-    placed = charts._apart(sorted(heights), 18, 184)
+    placed = axes.apart(sorted(heights), 18, 184, 13)
     assert all(b - a >= 12.9 for a, b in itertools.pairwise(placed))
     assert all(height <= 184 for height in placed)
 
@@ -59,21 +62,73 @@ def test_labels_at_the_ends_of_lines_never_overlap(heights: list[float]) -> None
 )
 def test_any_series_draws_finite_well_formed_markup(points: list[tuple[float, float]]) -> None:
     """One point, a flat line, or hundreds."""
-    drawn = charts.loss_chart([Line("v1 <&>", points, 1)], [Flag(1e9, "v1")], "{:g}".format, "a <title>", FRAME)
+    drawn = charts.loss_chart(
+        [Line("v1 <&>", points, 1)],
+        [Mark(1e9, "v1", "role"), Mark(1e9, "drift", "drift")],
+        "{:g}".format,
+        "a <title>",
+        FRAME,
+    )
     root = ElementTree.fromstring(drawn)
     assert root.findtext("title") == "a <title>"
     assert not re.search(r"\b(nan|inf)\b", drawn)
 
 
+def drawn(stretch: Stretch) -> ElementTree.Element:
+    return ElementTree.fromstring(chart_band.band_chart(stretch, 0.005, 2, "{:g}".format, "t", FRAME))
+
+
+def along(element: ElementTree.Element, kind: str) -> list[list[tuple[float, float]]]:
+    """The corners of each path of a kind."""
+    paths = [path.get("d", "") for path in element.iter("path") if path.get("class") == kind]
+    return [[(float(x), float(y)) for x, y in re.findall(r"[ML]?(-?[\d.]+) (-?[\d.]+)", path)] for path in paths]
+
+
 def test_a_band_crosses_zero_on_the_chart_when_it_does_in_the_figures() -> None:
     """The zero line lies above the band's last lower edge exactly when that is negative."""
     for lower in (-0.01, 0.01):
-        points = [(100.0, 0.0, -0.9, 0.9), (200.0, 0.03, lower, 0.08)]
-        drawn = ElementTree.fromstring(charts.band_chart(points, 0.005, 2, "{:g}".format, "t", FRAME))
-        paths = {path.get("class"): path.get("d", "") for path in drawn.iter("path")}
-        zero = float(paths["zero"].split()[1].split("H")[0])
-        edge = [float(pair.split()[1].rstrip("z")) for pair in paths["band ink2"][1:].split("L")]
-        assert (edge[2] > zero) is (lower < 0)
+        states = [State(100, 0.0, 0.0, -0.9, 0.9, 1e9), State(200, 1.0, 0.03, lower, 0.08, 1e9 + 60)]
+        element = drawn(Stretch(states, 1e9, 1e9 + 60))
+        [[(_, zero)]], [edge] = along(element, "zero"), along(element, "band ink2")
+        assert (edge[2][1] > zero) is (lower < 0)
+
+
+@pytest.mark.parametrize(("begin", "first"), [(1e9, 0), (1e9 + 3_000, 29), (1e9 + 3_001, 30)])
+def test_a_stretch_of_time_fills_the_picture(begin: float, first: int) -> None:
+    """Its beginning lies at the left edge of the plot, its end at the right, whatever is drawn of it."""
+    states = [State(20 * i, 0.1 * i, 0.01, -0.02, 0.04, 1e9 + 100 * i) for i in range(1, 61)]
+    element = drawn(Stretch(states[max(0, first - 1) :], begin, 1e9 + 6_000))
+    (mean,) = along(element, "line thick ink2")
+    for (x, _), state in zip(mean, states[max(0, first - 1) :], strict=True):
+        share = (state.at - begin) / (1e9 + 6_000 - begin)
+        assert x == pytest.approx(FRAME.left + share * (FRAME.width - FRAME.left - FRAME.right), abs=0.06)
+
+
+def test_a_comparison_without_times_lies_over_its_questions() -> None:
+    """As an older learn loop published it."""
+    states = [State(n, 0.1, 0.01, -0.02, 0.04, 0.0) for n in (20, 40, 80)]
+    (mean,) = along(drawn(Stretch(states, 0, 80, is_counted=True)), "line thick ink2")
+    assert [round((x - FRAME.left) / (FRAME.width - FRAME.left - FRAME.right), 3) for x, _ in mean] == [0.25, 0.5, 1]
+
+
+KINDS: list[marks.Kind] = list(marks.SHAPES)
+
+
+@given(st.lists(st.tuples(st.floats(0, 300), st.sampled_from(KINDS), st.integers(1, 20)), max_size=60))
+def test_marks_keep_apart_and_none_is_lost(found: list[tuple[float, marks.Kind, int]]) -> None:
+    """Shapes never overlap, nor do names; whatever shares a shape is of its kind."""
+    given_ = [Mark(at, "n" * length, kind) for at, kind, length in found]
+    placed = marks.placed(given_, lambda at: at, 0, 300, 6.6)
+    assert sorted((mark for one in placed for mark in one.marks), key=repr) == sorted(given_, key=repr)
+    assert all(len({mark.kind for mark in one.marks}) == 1 for one in placed)
+    spans = [(one.x - 6, one.x + 6) for one in placed]
+    spans += [
+        (one.x - 8 - 6.6 * len(one.name), one.x - 8) if one.is_left else (one.x + 9, one.x + 9 + 6.6 * len(one.name))
+        for one in placed
+        if one.name
+    ]
+    for (_, end), (begin, _) in itertools.pairwise(sorted(spans)):
+        assert begin >= end - 1e-6
 
 
 def test_a_meter_is_full_exactly_at_the_evidence_needed() -> None:

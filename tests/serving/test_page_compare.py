@@ -3,6 +3,7 @@
 import json
 import re
 import time
+import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,113 @@ def test_the_agreement_matrix_is_that_of_the_facts(address: str, client: redis.R
             f"legitimate {n[0, 0]:,} {n[0, 1]:,} phishing {n[1, 0]:,} {n[1, 1]:,} "
             f"The same answer to {same:.1f} % of {sum(n.values()):,} questions."
         ) in told[one.challenger]
+
+
+def bands(page: str) -> dict[int, ElementTree.Element]:
+    """The drawing of each challenger's band."""
+    drawn = re.findall(r"<figcaption>Advantage in points</figcaption>(<svg.*?</svg>)</figure>", page, re.DOTALL)
+    found = [ElementTree.fromstring(one) for one in drawn]
+    return {int(re.findall(r"of version (\d+) ", one.findtext("title") or "")[0]): one for one in found}
+
+
+def at_of(one: ComparisonFacts) -> float:
+    """When the newest question of a comparison was asked."""
+    return float(json.loads(one.evidence)["ended_at"])
+
+
+def test_the_band_lies_over_time_as_the_facts_say(address: str, client: redis.Redis) -> None:
+    """Each kept state where its newest question was asked, and the present one at the end, as high as its figures."""
+    facts = scene.play(client)
+    drawn = bands(get(address)[1])
+    assert set(drawn) == {one.challenger for one in facts.comparisons}
+    for one in facts.comparisons:
+        paths = {path.get("class", ""): path.get("d", "") for path in drawn[one.challenger].iter("path")}
+        line = next(path for kind, path in paths.items() if kind.startswith("line"))
+        corners = [tuple(map(float, corner.split())) for corner in line[1:].split("L")]
+        zero, least = (float(re.findall(r"[ -](-?[\d.]+)H", paths[kind])[0]) for kind in ("zero", "threshold"))
+        assert (zero - corners[-1][1]) / (zero - least) * MODEL.gate.min_gain == pytest.approx(one.gain, abs=1e-3)
+        known = [(at, mean) for (n, _, mean, _, _), at in zip(one.curve, one.curve_at, strict=True) if n < one.n]
+        times = [at for at, _ in known] + [at_of(one)]
+        assert len(corners) == len(times) > 50
+        scale = (corners[-1][0] - corners[0][0]) / (times[-1] - times[0])
+        for (x, _), at in zip(corners, times, strict=True):
+            assert x == pytest.approx(corners[0][0] + scale * (at - times[0]), abs=0.11)
+
+
+def stretched(one: ComparisonFacts, begin: float, end: float) -> ComparisonFacts:
+    """As if its questions had been asked evenly between two epoch seconds."""
+    times = tuple(begin + (end - begin) * n / one.n for n, *_ in one.curve)
+    evidence = json.dumps(json.loads(one.evidence) | {"started_at": begin, "ended_at": end})
+    return msgspec.structs.replace(one, curve_at=times, evidence=evidence, started_at=begin)
+
+
+def test_the_chosen_time_narrows_the_band(address: str, client: redis.Redis) -> None:
+    """A comparison of ten days: the last day, the last hour; and nothing of one that ended two days ago."""
+    facts, day = scene.play(client), 86_400.0
+    first, second = facts.comparisons[0], facts.comparisons[1]
+    told = (stretched(first, facts.at - 10 * day, facts.at), stretched(second, facts.at - 9 * day, facts.at - 2 * day))
+    Streams(client, "phishing").set_fact("learn", msgspec.structs.replace(facts, comparisons=told))
+    for span, since_s in (("all", None), ("7d", 7 * day), ("24h", day), ("1h", 3_600.0)):
+        page = get(f"{address}/?span={span}")[1]
+        drawn = bands(page)
+        kept = [n for (n, *_), at in zip(told[0].curve, told[0].curve_at, strict=True)
+                if since_s is None or at >= facts.at - since_s + 30]  # fmt: skip
+        title = drawn[first.challenger].findtext("title") or ""
+        assert f", {min([*kept, first.n]):,} to {first.n:,} labelled questions." in title
+        assert (second.challenger in drawn) is (span in ("all", "7d"))
+        assert ("Nothing was compared in this time." in words(page)) is (span in ("24h", "1h"))
+
+
+def test_what_happened_is_marked_at_its_time(address: str, client: redis.Redis) -> None:
+    """By shape, by name and in words; a correction that moved only another challenger is not."""
+    facts = scene.play(client)
+    one = next(one for one in facts.comparisons if one.challenger == 4)
+    lines, end = Lines("phishing", client, seq=60), at_of(one)
+    for ago, kind, numbers in (
+        (200.0, "policy", {}),
+        (80.0, "corrected", {"moved": {"4": {"pairs": 3}}}),
+        (40.0, "corrected", {"moved": {"2": {"pairs": 3}}}),
+    ):
+        lines.write(end - ago, kind, None, "because", numbers=numbers)
+    drawn = bands(get(address)[1])
+    shapes = [path.get("class", "").split()[1] for path in drawn[4].iter("path") if "happened" in path.get("class", "")]
+    assert sorted(shapes) == ["correction", "correction", "drift", "role", "rules"]
+    poles = [path.get("d", "") for path in drawn[4].iter("path") if path.get("class") == "pole dotted"]
+    places = [float(pole[1:].split()[0]) for pole in poles]
+    enrolled = next(line.at for line in Streams(client, "phishing").decisions() if line.kind == "enrolled")
+    last = float(
+        next(path.get("d", "") for path in drawn[4].iter("path") if "line" in path.get("class", ""))
+        .split("L")[-1]
+        .split()[0]
+    )
+    for at in (enrolled, end - 200, end - 80):
+        expected = places[0] + (last - places[0]) * (at - enrolled) / (end - enrolled)
+        assert min(abs(place - expected) for place in places) < 0.2
+    clock = time.strftime("%H:%M", time.localtime(end - 200))
+    assert f"{clock} rules" in (drawn[4].findtext("title") or "")
+    assert "labels corrected or erased" in words(get(address)[1])
+
+
+def test_whole_seasons_are_drawn_as_the_gate_counts_them(redis_url: str, client: redis.Redis) -> None:
+    """From the first question of the comparison on."""
+    facts = scene.play(client)
+    one = next(one for one in facts.comparisons if one.challenger == 4)
+    with serving(redis_url, scene.configuration(scene.TOML + 'gate.season = "1m"\n')) as address:
+        page = get(address)[1]
+    lines = [path for path in bands(page)[4].iter("path") if path.get("class") == "cycle"]
+    assert len(lines) == int((at_of(one) - one.started_at) // 60) > 2
+    assert "a whole season of 1m" in words(page)
+
+
+def test_a_comparison_of_an_older_learn_loop_lies_over_its_questions(address: str, client: redis.Redis) -> None:
+    """Times were not kept then."""
+    facts = scene.play(client)
+    told = tuple(msgspec.structs.replace(one, curve_at=()) for one in facts.comparisons)
+    Streams(client, "phishing").set_fact("learn", msgspec.structs.replace(facts, comparisons=told))
+    for version, drawn in bands(get(address)[1]).items():
+        one = next(one for one in facts.comparisons if one.challenger == version)
+        first, last = one.curve[0][0], one.n
+        assert f"Drawn from {first} to {last:,} labelled questions." in (drawn.findtext("title") or "")
 
 
 def test_many_classes_are_told_by_their_most_frequent_disagreements() -> None:
