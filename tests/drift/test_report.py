@@ -16,7 +16,10 @@ from contracts.drift_rules import Drift
 from contracts.facts import DriftFacts
 from contracts.schema import Feature, Label, Schema, Value
 from drift import report
+from drift.columns import wasserstein
+from drift.quality import Labelled, quality
 from drift.report import Report
+from drift.sketches import Profile
 from drift.verdict import JENSEN_SHANNON, MISSING, WASSERSTEIN
 from drift.windows import TooFewRows
 
@@ -201,3 +204,78 @@ assert "evidently.telemetry" not in sys.modules and "iterative_telemetry" not in
 """
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+CLAIMS = Schema((Feature("x", "float"), Feature("c", "category"), Feature("answers: P(true)", "float")), BINARY)
+
+
+def claims(rows: int, seed: int, moved: float = 0.0) -> Columns:
+    rng = np.random.default_rng(seed)
+    return {
+        "x": rng.normal(moved, 1, rows).tolist(),
+        "c": rng.choice(["a", "b"], rows).tolist(),
+        "answers: P(true)": rng.random(rows).tolist(),
+    }
+
+
+def _chance(rng: np.random.Generator, share: float) -> Labelled:
+    return Labelled((rng.random(500) < share).astype(float), {})
+
+
+def test_what_is_known_of_the_champion_is_in_the_sentence_the_facts_and_the_page() -> None:
+    """Answers may be of other rows than features are, and a feature may be called as they are."""
+    rng = np.random.default_rng(5)
+    before, now = rng.uniform(0, 0.5, 700), rng.uniform(0.4, 1, 250)
+    known = report.Champion(
+        answers=(np.column_stack([1 - before, before]), np.column_stack([1 - now, now])),
+        quality=quality("zero_one", _chance(rng, 0.1), _chance(rng, 0.3)),
+        importance={"x": (0.2, 0.01), "c": (0.05, 0.01), "answers: P(true)": (-0.01, 0.01)},
+        notes=("<b>Something</b> is not known.",),
+    )
+    profiles = {
+        "x": Profile(0.0, -3.0, 3.0),
+        "c": Profile(0.0, categories={"a": 200, "b": 200}),
+        "answers: P(true)": Profile(0.0, 0.0, 1.0),
+    }
+    made = report.run(claims(400, 1), claims(300, 2, moved=2.0), CLAIMS, Drift(), "", known, profiles)
+    said = "1 of 3 columns moved, with 80% of the champion's permutation importance: x ("
+    assert made.verdict.sentence.startswith(said)
+    assert "; the champion's answers moved (" in made.verdict.sentence
+    assert "; the champion's mistakes rose from " in made.verdict.sentence
+    assert [column.name for column in made.columns] == list(CLAIMS.names)
+    facts = made.facts(0.0, "r.html")
+    assert facts.answers is not None
+    assert facts.answers.distance == pytest.approx(wasserstein(before, now), rel=1e-6)
+    assert (facts.answers.reference_rows, facts.answers.current_rows) == (700, 250)
+    assert facts.importance == pytest.approx({"x": 0.8, "c": 0.2, "answers: P(true)": 0.0})
+    assert facts.data["x"].outside is not None
+    assert facts.data["x"].outside > 0.1
+    assert r"answers: P(true) \u00b7" in made.html
+    assert "&lt;b&gt;Something&lt;/b&gt; is not known." in made.html
+    assert "80%: +0.2 ± 0.01 loss" in made.html
+
+
+def test_classes_and_values_are_compared_as_what_they_are() -> None:
+    """Of several classes the answered one, of a value its size."""
+    rng = np.random.default_rng(6)
+    kinds = Schema((Feature("x", "float"),), Label("multiclass", ("a", "b", "c")))
+    sure = rng.dirichlet([1, 1, 1], 400), rng.dirichlet([8, 1, 1], 400)
+    column: Columns = {"x": rng.normal(size=400).tolist()}
+    found = report.run(column, column, kinds, Drift(), "", report.Champion(answers=sure)).answers
+    assert found is not None
+    assert (found.method, found.distance > found.threshold) == (JENSEN_SHANNON, True)
+    values = Schema((Feature("x", "float"),), Label("regression"))
+    same = rng.normal(size=(400, 1)), rng.normal(size=(400, 1))
+    found = report.run(column, column, values, Drift(), "", report.Champion(answers=same)).answers
+    assert found is not None
+    assert (found.method, found.distance > found.threshold) == (WASSERSTEIN, False)
+
+
+def test_a_column_of_a_million_names_is_reported_like_any_other() -> None:
+    """One bucket and the commonest names; no chart of a million bars."""
+    rng = np.random.default_rng(7)
+    names = Schema((Feature("user", "category"),), BINARY)
+    older, newer = ({"user": [f"u{i}" for i in rng.permutation(10**6)[:n]]} for n in (50_000, 1_000))
+    made = report.run(older, newer, names, Drift())
+    assert made.verdict.drifted == ()
+    assert len(made.html) < 6_000_000
