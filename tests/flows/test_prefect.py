@@ -8,6 +8,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -18,9 +19,14 @@ from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
 from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
 from prefect.states import Scheduled
 
+from contracts import approvals
+from contracts.approvals import Requests
 from contracts.config import parse
+from contracts.facts import ServingFacts
 from flows import announcing, deployments
+from flows.promote import promote
 from tests.conftest import free_port
+from tests.flows.conftest import PERSON
 from tests.flows.gate_scene import CONFIG, Scene
 from tests.serving import harness
 
@@ -104,6 +110,73 @@ def test_a_ledger_line_becomes_one_event(prefect_url: str, scene: Scene) -> None
     assert [(one["payload"]["version"], one["payload"]["cause"]) for one in found] == [(2, "ann")]
     assert "Better by hand." in found[0]["payload"]["reason"]
     assert len(events_of(prefect_url, place.name, "tiltyard.enrolled")) == sum(one.kind == "enrolled" for one in lines)
+
+
+@pytest.fixture
+def found_by_flows(asking: Scene, redis_url: str, prefect_url: str, tmp_path: Path, monkeypatch: Any) -> Scene:
+    """Version 2 asks a person; whoever reads the environment finds the instance, whose flows run when asked alone."""
+    name = asking.place.name
+    never = "".join(f'{flow} = "off"\n' for flow in ("learn", "retrain", "watch", "promote"))
+    text = f"{CONFIG.format(name=name)}{PERSON}[models.{name}.schedules]\n{never}"
+    (tmp_path / "tiltyard.toml").write_text(text)
+    for variable, value in (
+        ("STATE", str(asking.place.settings.state)),
+        ("CONFIG", str(tmp_path / "tiltyard.toml")),
+        ("MLFLOW_URL", asking.place.settings.mlflow_url),
+        ("REDIS_URL", redis_url),
+        ("PREFECT_URL", prefect_url),
+    ):
+        monkeypatch.setenv(f"TILTYARD_{variable}", value)
+    confirmed = ServingFacts(
+        at=time.time(), address="a", pid=1, version=2, revision=0, provider="", answered=0, unlogged=0
+    )
+    asking.place.streams.set_fact("serving:a", confirmed)  # nobody is waited for
+    return asking
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(600)
+def test_a_run_of_approve_lets_the_winner_answer(found_by_flows: Scene, prefect_url: str) -> None:
+    """Served by `python -m flows`, created as Prefect's own page does: it is completed, and the champion has moved."""
+    place = found_by_flows.place
+    serving = subprocess.Popen([sys.executable, "-m", "flows"], env={**os.environ, "PREFECT_API_URL": prefect_url})
+    try:
+        # Importing all flows, and starting one, take some ten seconds each on a machine that has nothing else to do.
+        (deployment,) = until_some(lambda: deployed(prefect_url, f"approve/{place.name}"), 240)
+        body = {"parameters": {"version": 2, "person": "ann", "reason": "Checked."}, "state": {"type": "SCHEDULED"}}
+        made = httpx.post(f"{prefect_url}/deployments/{deployment}/create_flow_run", json=body).json()
+        (ended,) = until_some(lambda: ended_states(prefect_url, made["id"]), 240)
+    finally:
+        serving.terminate()
+        serving.wait(30)
+    assert ended == "COMPLETED"
+    assert place.releases.board().champion == 2
+    approved, promoted = found_by_flows.lines("approved", "promoted")
+    assert approved.cause == promoted.cause == "ann (Prefect)"
+    assert approved.reason.endswith("Checked.")
+
+
+def test_a_run_of_promote_carries_out_what_was_said_on_the_page(found_by_flows: Scene) -> None:
+    """Before it looks at the evidence, and under the name that was given there."""
+    place = found_by_flows.place
+    (asked,) = found_by_flows.lines("asked")
+    approvals.give(place.streams, approvals.Approval(2, asked.seq, "ann", "Checked."))
+    done = promote(place.name)
+    assert done[0].startswith("Version 2 answers instead of 1")
+    assert place.releases.board().champion == 2
+    assert found_by_flows.lines("promoted")[0].cause == "ann (page)"
+    assert (approvals.given(place.streams), place.streams.fact("requests", Requests)) == ({}, Requests())
+
+
+def deployed(url: str, name: str) -> list[str]:
+    answer = httpx.get(f"{url}/deployments/name/{name}")
+    return [answer.json()["id"]] if answer.status_code == 200 else []
+
+
+def ended_states(url: str, run: str) -> list[str]:
+    """The type of a flow run's last state; none while it goes on."""
+    state = httpx.get(f"{url}/flow_runs/{run}").json()["state"]["type"]
+    return [] if state in ("SCHEDULED", "PENDING", "RUNNING") else [state]
 
 
 def events_of(url: str, model: str, name: str) -> list[dict[str, Any]]:
