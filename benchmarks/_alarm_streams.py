@@ -17,12 +17,12 @@ from drift.budget import Floats
 from learners import batch
 
 REAL = {
-    "elec2": (45_312, 48),
-    "nycflights13_delay15": (40_000, 480),
-    "acs_employment_ma_2015_2018": (60_000, 480),
+    "elec2": (15_000, 48),
+    "nycflights13_delay15": (20_000, 240),
+    "acs_employment_ma_2015_2018": (20_000, 240),
     "bike_sharing_hourly_reg": (17_379, 24),
     "bananas": (5_300, 48),
-    "shuttle": (40_000, 480),
+    "shuttle": (20_000, 240),
 }
 """Rows, and how many make a day: by their own clock (elec2, bikes), else enough for the rows to last."""
 FITTED = 0.3
