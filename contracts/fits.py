@@ -8,9 +8,9 @@ class FitFacts(msgspec.Struct, frozen=True, kw_only=True):
 
     version: int
     through: float
-    """Labelled predictions of the log up to the newest that it was fitted on."""
+    """Labelled predictions that there had been when it was made."""
     offset: int = -1
-    """Of that newest one: it is scored on later ones."""
+    """Of the newest of them: it is scored on later ones."""
     rows: int
     """It was fitted on so many."""
     seconds: float = 0.0
@@ -23,6 +23,8 @@ class BlockFacts(msgspec.Struct, frozen=True, kw_only=True):
 
     through: float
     """As of `FitFacts.through`."""
+    offset: int = -1
+    """Of the newest."""
     n: int
     losses: dict[int, float]
     """Mean loss of each fit that was not fitted on them, by version."""

@@ -89,6 +89,20 @@ def fit(
     return fitted
 
 
+def refit(fitted: Fitted, rows: Rows, labels: Sequence[str | float], progress: Callable[[str], None]) -> Fitted:
+    """The same learner, fitted on all of these rows. `metrics` and `held_out_rows` stay those of the fit before, which
+    held out the newest: nothing is left to measure this one with. Raises ConfigError and CannotFit."""
+    learner, schema = fitted.learner, fitted.schema
+    _refuse_thin(schema.label, rows, labels)
+    pipeline = catalogue.build_batch(learner, schema, fitted.seed)
+    progress(f"fitting {learner.named} on all {len(rows)} rows")
+    try:
+        _fit_quietly(pipeline, batch_zoo.table(schema, rows), _targets(schema.label, labels), progress)
+    except Exception as error:  # whatever a learner of one's own raises
+        raise CannotFit(f"{type(error).__name__}: {error}") from error
+    return Fitted(learner, schema, pipeline, fitted.seed, len(rows), fitted.held_out_rows, fitted.metrics)
+
+
 def export(fitted: Fitted) -> bytes:
     """The fitted pipeline as an ONNX graph, in double: thresholds and sums are scikit-learn's own."""
     return bytes(batch_export.to_onnx(fitted.pipeline, fitted.schema).SerializeToString())

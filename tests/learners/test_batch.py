@@ -7,7 +7,7 @@ import pytest
 
 from contracts.config import Learner
 from contracts.schema import Feature, Label, Schema
-from learners.batch import CannotFit, Fitted, export, fit
+from learners.batch import CannotFit, Fitted, export, fit, refit
 from learners.export import graph
 from learners.metrics import baseline, measure
 from learners.parity import parity, require_parity
@@ -37,6 +37,17 @@ def test_the_graph_answers_what_scikit_learn_answers(learner: Learner, name: str
 
 def _short(learner: Learner) -> dict[str, Any]:
     return BOOSTING.params if learner.algorithm == BOOSTING.algorithm else {}
+
+
+@BOTH
+def test_fitted_again_on_everything_it_knows_the_newest_rows_too(learner: Learner) -> None:
+    """It scores as one that was fitted on all of them, and keeps the figures of the fit that had not seen them."""
+    data = mixed("binary")
+    held_out = fitted(learner, data)
+    whole = refit(held_out, data.rows, data.labels, lambda text: None)
+    other = fit(learner, data.schema, [*data.rows, data.rows[0]], [*data.labels, "true"], 3, 1e-9, lambda text: None)
+    assert (whole.fitted_rows, whole.metrics) == (600, held_out.metrics)
+    assert np.array_equal(whole.scores(data.rows), other.scores(data.rows))
 
 
 @BOTH
