@@ -171,7 +171,11 @@ class Loop:
         self.state.record.begin(self.board, events.offset(self.board.since))
 
     def _server_now(self) -> float:
-        """Redis's clock, which dates every entry."""
+        """Redis's clock, which dates every entry; where it was set ahead, no further on than time has passed here.
+
+        What is concluded from a clock that is set right again later cannot be taken back: an answer that waits for its
+        label would have had its time, and be trimmed.
+        """
         whole, micro = self.place.client.time()
         now, passed = float(whole) + float(micro) / 1e6, _passed_s()
         self._clock = min(now, self._clock[0] + passed - self._clock[1]), passed
