@@ -7,6 +7,7 @@ the guard, the learn run) are announced by whichever flow run comes next, at lea
 import uuid
 from datetime import UTC, datetime
 
+from prefect.context import FlowRunContext
 from prefect.events import emit_event
 
 from contracts.events import Decision
@@ -26,7 +27,9 @@ def kind(of: str) -> str:
 
 
 def announce(place: Place) -> int:
-    """Announces the ledger's lines that have not been; returns how many. Call within a flow run."""
+    """Announces the ledger's lines that have not been; returns how many. Outside of a flow run, none."""
+    if FlowRunContext.get() is None:
+        return 0
     key = place.streams.key("announced")
     through = int(place.client.get(key) or -1)
     fresh = [line for line in place.roles.ledger.read() if line.seq > through]

@@ -2,7 +2,7 @@
 
 from prefect import flow
 
-from flows import approval
+from flows import announcing, approval
 from flows.place import place_named
 
 
@@ -19,5 +19,7 @@ def approve(model: str, version: int, person: str, reason: str, refuse: bool = F
 
     The run fails, saying why, where the version does not ask or has not won any more.
     """
-    answer = approval.refuse if refuse else approval.approve
-    return answer(place_named(model), version, f"{person} (Prefect)", reason)
+    answer, place = approval.refuse if refuse else approval.approve, place_named(model)
+    told = answer(place, version, f"{person} (Prefect)", reason)
+    announcing.announce(place)
+    return told

@@ -19,6 +19,7 @@ from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLi
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.deployments import run_deployment
 from prefect.deployments.runner import RunnerDeployment
+from prefect.events import DeploymentEventTrigger
 from prefect.exceptions import PrefectException
 from prefect.schedules import Interval
 from prefect.states import Cancelled, Crashed
@@ -26,6 +27,7 @@ from prefect.types.entrypoint import EntrypointType
 
 from contracts.config import Config, Model
 from contracts.quantities import seconds
+from flows import announcing
 
 log = logging.getLogger(__name__)
 
@@ -46,10 +48,21 @@ def _deployment(flow: Flow[Any, Any], name: str, model: Model) -> RunnerDeployme
         parameters={"model": name},
         tags=[TAG, name],
         description=flow.description,
-        concurrency_limit=_ONE,
+        concurrency_limit=None if flow.name == "approve" else _ONE,  # each answer is a person's own
         entrypoint_type=EntrypointType.MODULE_PATH,  # a file path would put flows/ first on sys.path
+        triggers=[_on_drift(name)] if flow.name == "retrain" and "drift" in model.retrain.when else None,
         **schedule(getattr(model.schedules, flow.name, "off"), at_once=flow.name == "learn"),
     )  # type: ignore[return-value]  # called outside an event loop it returns the deployment itself
+
+
+def _on_drift(model: str) -> DeploymentEventTrigger:
+    """The automation that asks for a fit as soon as an alarm of drift is announced, ahead of the schedule."""
+    return DeploymentEventTrigger(
+        name=f"tiltyard {model}: retrain on an alarm of drift",
+        expect={announcing.kind("alarm")},
+        match={"prefect.resource.id": announcing.resource(model)},
+        parameters={"model": model},
+    )
 
 
 def schedule(text: str, at_once: bool = False) -> dict[str, Any]:
@@ -91,14 +104,15 @@ async def bury_the_dead() -> int:
 
 
 async def forget_the_late() -> int:
-    """Cancels runs that were due while nobody served, but for the newest of each deployment; returns how many.
+    """Cancels runs that schedules asked for while nobody served, but for the newest of each deployment.
 
-    One look at today does the work of all of them: after a weekend `learn` alone would have thousands.
+    One look at today does the work of all of them: after a weekend `learn` alone would have thousands. What a person
+    or an automation asked for stays. Returns how many were cancelled.
     """
     due = FlowRunFilter(
         state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED])),
-        expected_start_time=FlowRunFilterExpectedStartTime(before_=datetime.now(UTC)),
-        tags=FlowRunFilterTags(all_=[TAG]),
+        expected_start_time=FlowRunFilterExpectedStartTime.model_validate({"before_": datetime.now(UTC)}),
+        tags=FlowRunFilterTags(all_=[TAG, "auto-scheduled"]),
     )
     newest, forgotten = dict[Any, FlowRun](), 0
     async with get_client() as client:

@@ -11,7 +11,7 @@ from prefect.artifacts import create_markdown_artifact
 from contracts.events import Decision
 from contracts.lease import LeaseTaken, held
 from contracts.releases import Board
-from flows import approval, dossiers, probation
+from flows import announcing, approval, dossiers, probation
 from flows.approval import allowed_by, sentence
 from flows.handover import hand_over
 from flows.place import Place, place_named
@@ -41,6 +41,7 @@ def promote(model: str) -> list[str]:
             dossiers.keep(place, facts, now)
     except LeaseTaken as error:
         return [str(error)]
+    announcing.announce(place)
     lines = done or ["Nothing to change."]
     create_markdown_artifact("\n".join(f"- {line}" for line in lines), key=f"promote-{model}".replace("_", "-"))
     return lines

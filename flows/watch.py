@@ -9,7 +9,7 @@ from prefect.artifacts import create_link_artifact
 from contracts.facts import DriftFacts
 from contracts.lease import LeaseTaken, held
 from drift import windows
-from flows import alarming, telling
+from flows import alarming, announcing, telling
 from flows.checkpoint import CheckpointRefused
 from flows.place import Place, place_named
 from flows.reporting import look, report_address
@@ -33,6 +33,7 @@ def watch(model: str) -> str:
     except LeaseTaken as error:
         log.info("no report model=%s reason=%s", model, error)
         return str(error)
+    announcing.announce(place)
     if report is not None:
         link = report_address(place, report)
         create_link_artifact(link, link_text=said, key=f"drift-{model}".replace("_", "-"))

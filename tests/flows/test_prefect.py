@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
+import redis
 from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
@@ -23,7 +24,9 @@ from contracts import approvals
 from contracts.approvals import Requests
 from contracts.config import parse
 from contracts.facts import ServingFacts
+from contracts.settings import Settings
 from flows import announcing, deployments
+from flows.place import open_place
 from flows.promote import promote
 from tests.conftest import free_port
 from tests.flows.conftest import PERSON
@@ -65,7 +68,7 @@ def idle(model: str) -> str:
 
 
 def test_runs_that_were_due_while_nobody_served_are_forgotten_but_for_the_newest(prefect_url: str) -> None:
-    """A weekend without the flows leaves one run of each to do, and those of others alone."""
+    """A weekend without the flows leaves one run of each to do, and what a person asked for."""
     config = parse(CONFIG.format(name="a") + CONFIG.format(name="b"))
     ids = [made.apply() for made in deployments.of(config, [idle])]
     now = datetime.now(UTC)
@@ -75,7 +78,10 @@ def test_runs_that_were_due_while_nobody_served_are_forgotten_but_for_the_newest
             for id_ in ids:
                 for minutes in (50, 10, 40, 20, 30, -60):
                     at = now - timedelta(minutes=minutes)
-                    await client.create_flow_run_from_deployment(id_, state=Scheduled(scheduled_time=at))
+                    due = Scheduled(scheduled_time=at)
+                    await client.create_flow_run_from_deployment(id_, state=due, tags=["auto-scheduled"])
+                asked = Scheduled(scheduled_time=now - timedelta(minutes=70))
+                await client.create_flow_run_from_deployment(id_, state=asked)
             return [await deployments.forget_the_late(), await deployments.forget_the_late()]
 
     async def left() -> list[tuple[Any, float]]:
@@ -90,7 +96,7 @@ def test_runs_that_were_due_while_nobody_served_are_forgotten_but_for_the_newest
             ]
 
     assert asyncio.run(fill()) == [8, 0]
-    assert sorted(asyncio.run(left()), key=str) == sorted([(id_, m) for id_ in ids for m in (10, -60)], key=str)
+    assert sorted(asyncio.run(left()), key=str) == sorted([(id_, m) for id_ in ids for m in (10, 70, -60)], key=str)
 
 
 def test_a_ledger_line_becomes_one_event(prefect_url: str, scene: Scene) -> None:
@@ -177,6 +183,37 @@ def ended_states(url: str, run: str) -> list[str]:
     """The type of a flow run's last state; none while it goes on."""
     state = httpx.get(f"{url}/flow_runs/{run}").json()["state"]["type"]
     return [] if state in ("SCHEDULED", "PENDING", "RUNNING") else [state]
+
+
+def test_an_alarm_of_drift_asks_for_a_fit(prefect_url: str, client: redis.Redis, tmp_path: Path) -> None:
+    """By an automation that comes with the deployment, where `retrain.when` has "drift"; of this model alone."""
+    text = "".join(
+        CONFIG.format(name=name)
+        + f'[models.{name}.schedules]\nretrain = "off"\n[models.{name}.retrain]\nwhen = ["drift"]\n'
+        for name in ("shaken", "calm")
+    )
+
+    @flow(name="retrain")
+    def retrain(model: str) -> str:
+        return model
+
+    shaken, calm = (made.apply() for made in deployments.of(parse(text), [retrain]))
+    settings = Settings(state=tmp_path, mlflow_url=f"sqlite:///{tmp_path}/store.db")
+    place = open_place("shaken", parse(text).model("shaken"), settings, client)
+
+    @flow(name="announce")
+    def run() -> int:
+        place.roles.ledger.append("alarm", None, "The loss moved.", cause="watch", key="alarm:1")
+        return announcing.announce(place)
+
+    async def asked(of: Any) -> list[Any]:
+        async with get_client() as api:
+            only = DeploymentFilter(id=DeploymentFilterId(any_=[of]))
+            return [dict(one.parameters) for one in await api.read_flow_runs(deployment_filter=only)]
+
+    assert run() == 1
+    assert until_some(lambda: asyncio.run(asked(shaken)), 60) == [{"model": "shaken"}]
+    assert asyncio.run(asked(calm)) == []
 
 
 def events_of(url: str, model: str, name: str) -> list[dict[str, Any]]:
