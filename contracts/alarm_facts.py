@@ -46,6 +46,6 @@ class AlarmFacts(msgspec.Struct, frozen=True, kw_only=True):
     validity: str = ""
     """When the estimate may be believed, or why there is none."""
     detectors: dict[str, float] = {}
-    """Of `drift.detectors`: the epoch second of the newest labelled question at which each last fired."""
+    """Of `drift.detectors`: how many labelled questions ago each last fired."""
     drifted: tuple[str, ...] = ()
     """Columns that moved, by the newest drift report."""

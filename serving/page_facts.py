@@ -8,6 +8,7 @@ import redis
 from redis.asyncio import Redis
 
 from contracts import approvals, events, streams
+from contracts.alarm_facts import AlarmFacts
 from contracts.approvals import Approval, Requests
 from contracts.events import Decision
 from contracts.facts import DriftFacts, GuardFacts, LearnFacts, ServingFacts, ShadowFacts
@@ -36,6 +37,7 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     learn: LearnFacts | None = None
     shadow: ShadowFacts | None = None
     watch: DriftFacts | None = None
+    alarm: AlarmFacts | None = None
     guard: GuardFacts | None = None
     serving: tuple[ServingFacts, ...] = ()
     decisions: tuple[Decision, ...] = ()
@@ -92,6 +94,7 @@ def _answers(answers: Sequence[Any]) -> Seen:
         learn=_decoded("learn", known.get("learn"), LearnFacts, unreadable),
         shadow=_decoded("shadow", known.get("shadow"), ShadowFacts, unreadable),
         watch=_decoded("watch", known.get("watch"), DriftFacts, unreadable),
+        alarm=_decoded("alarm", known.get("alarm"), AlarmFacts, unreadable),
         guard=_decoded("guard", known.get("guard"), GuardFacts, unreadable),
         serving=_processes(known, unreadable),
         decisions=_decisions(decisions or (), unreadable),

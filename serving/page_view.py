@@ -11,6 +11,7 @@ from contracts.events import Decision
 from contracts.facts import ServingFacts, VersionFacts
 from contracts.releases import PRIOR_VERSION
 from serving import (
+    page_alarm,
     page_band,
     page_compare,
     page_drift,
@@ -23,6 +24,7 @@ from serving import (
     page_words,
 )
 from serving.disagreements import Lately
+from serving.page_alarm import Alarm
 from serving.page_compare import Speed
 from serving.page_drift import Drift
 from serving.page_examples import Disagreements
@@ -96,6 +98,7 @@ class Card:
     delays: Delays | None
     decisions: tuple[Decision, ...]
     drift: Drift | None
+    alarm: Alarm | None
     health: tuple[Figure, ...]
     processes: tuple[Process, ...] = ()
     question: dict[str, Any] = field(default_factory=dict)
@@ -139,6 +142,7 @@ def card(name: str, model: Model, seen: Seen, now: float, lately: Lately = NOTHI
         delays=page_learners.delays_of(seen, model),
         decisions=tuple(line for line in seen.decisions if line.at >= begin),
         drift=page_drift.drift_of(seen, model),
+        alarm=page_alarm.alarm_of(seen, model.loss),
         health=tuple(_health(seen, model)),
         processes=tuple(Process(facts, now - facts.at > STALE_S) for facts in seen.serving),
         question=_question(model),

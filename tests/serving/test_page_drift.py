@@ -6,6 +6,7 @@ import msgspec
 import pytest
 import redis
 
+from contracts.alarm_facts import AlarmFacts, LossFacts
 from contracts.facts import AnswersFacts, ColumnFacts, DriftFacts, QualityFacts
 from contracts.streams import Streams
 from tests.serving import scene
@@ -53,6 +54,29 @@ def test_importance_quality_and_data_are_told(address: str, client: redis.Redis)
     assert "accuracy 0.85 0.818" in told
     assert "url_length moved 62%" in told
     assert "1.0% → 25.0% 12.0%" in told
+
+
+def test_the_loss_is_told_with_its_threshold_and_budget(address: str, client: redis.Redis) -> None:
+    """What is usual, what it is now, how far that is from an alarm, and what the threshold was made for."""
+    scene.play(client)
+    now = time.time()
+    measured = LossFacts(
+        statistic=5.31, threshold=4.2, calibrated=True, basis="block bootstrap of 28 days of past",
+        window_s=14_400, loss=0.19, usual=0.1, since=now - 60,
+    )  # fmt: skip
+    estimated = LossFacts(statistic=1.0, threshold=4.4, calibrated=True, basis="the same", loss=0.11, usual=0.1)
+    facts = AlarmFacts(
+        at=now, version=1, severity="alarm", sentence="It is 0.19 <b>over</b>", budget=0.5, since=now - 60,
+        measured=measured, estimated=estimated, validity="calibrated on 900 answers", detectors={"adwin": 340.0},
+    )  # fmt: skip
+    Streams(client, "phishing").set_fact("alarm", facts)
+    page = str(get(address)[1])
+    assert "<b>over</b>" not in page
+    told = words(page)
+    assert "measured moved 10.0 % 19.0 % over 4 h 5.31 4.20" in told
+    assert "estimated 10.0 % 11.0 % 1.00 4.40" in told
+    assert "made for 0.5 false ones in 30 days" in told
+    assert "adwin 340 labels ago" in told
 
 
 def test_before_the_first_report_it_says_what_that_waits_for(address: str, client: redis.Redis) -> None:
