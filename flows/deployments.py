@@ -32,6 +32,8 @@ from flows import announcing
 log = logging.getLogger(__name__)
 
 TAG = "tiltyard"
+PATIENT: dict[str, Any] = {"retries": 3, "retry_delay_seconds": [60, 300, 900]}
+"""For flows whose next run is far: MLflow or Redis may be away for a while."""
 _PAGE = 200
 # A second run is cancelled by the server before it costs a process; the leases guard what this cannot see.
 _ONE = ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW)

@@ -16,7 +16,7 @@ from contracts.lease import LeaseTaken, held
 from contracts.log import Examples
 from contracts.releases import Golden, Manifest, Release, sha256
 from contracts.retrain_rules import Window
-from flows import candidates, due
+from flows import announcing, candidates, deployments, due
 from flows.lasting import told_while_it_lasts
 from flows.place import Place, place_named
 from learners import batch, parity
@@ -30,7 +30,7 @@ PARITY_ROWS = 2_000
 PENDING = ("collecting", "promote", "ready")
 
 
-@flow(name="retrain", flow_run_name="retrain {model}")
+@flow(name="retrain", flow_run_name="retrain {model}", **deployments.PATIENT)
 def retrain(
     model: str,
     learner: str | None = None,
@@ -54,6 +54,7 @@ def retrain(
             lines = fit_all(place, learner, window_rows, window, now)
     except LeaseTaken as error:
         return [str(error)]
+    announcing.announce(place)
     create_markdown_artifact("\n".join(f"- {line}" for line in lines), key=f"retrain-{model}".replace("_", "-"))
     return lines
 

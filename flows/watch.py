@@ -9,7 +9,7 @@ from prefect.artifacts import create_link_artifact
 from contracts.facts import DriftFacts
 from contracts.lease import LeaseTaken, held
 from drift import windows
-from flows import alarming, announcing, telling
+from flows import alarming, announcing, deployments, telling
 from flows.checkpoint import CheckpointRefused
 from flows.place import Place, place_named
 from flows.reporting import look, report_address
@@ -17,7 +17,7 @@ from flows.reporting import look, report_address
 log = logging.getLogger(__name__)
 
 
-@flow(name="watch", flow_run_name="watch {model}")
+@flow(name="watch", flow_run_name="watch {model}", **deployments.PATIENT)
 def watch(model: str) -> str:
     """Compare what is asked now with what the champion was made from, and its loss with its own past.
 
