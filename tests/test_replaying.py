@@ -1,5 +1,6 @@
 """A real history, and the gate's decisions in it: reached again from the log, and recomputed without our code."""
 
+import itertools
 import json
 import shutil
 import subprocess
@@ -127,7 +128,9 @@ def told_at(line: Decision) -> float:
 def retold(story: Story, rules: str, every_s: float = 10.0) -> list[Turn]:
     """From the first moment on; the ledger's lines at the times that the story gives them."""
     place = story.scene.ruled(rules).place
-    lines = [msgspec.structs.replace(line, at=told_at(line)) for line in place.roles.ledger.read()]
+    lines = place.roles.ledger.read()
+    times = itertools.accumulate(map(told_at, lines), max)  # lines without a story's time come with those before them
+    lines = [msgspec.structs.replace(line, at=at) for line, at in zip(lines, times, strict=True)]
     telling = Retelling(place.log.folder, place.model, place.model.gate, lines, story.began_s - 60)
     return list(telling.until(story.now + 60, every_s))
 

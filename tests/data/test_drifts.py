@@ -92,12 +92,12 @@ def test_equal_seeds_give_equal_rows_and_other_seeds_other_ones(kind: str) -> No
     assert (injected(spec) != injected(f"{spec} seed=1")) == draws
 
 
-@pytest.mark.parametrize("kind", SPECS)
-@pytest.mark.parametrize("schema", [CLASSES, VALUES], ids=["classes", "values"])
+@pytest.mark.parametrize(
+    ("kind", "schema"),
+    [*((kind, CLASSES) for kind in SPECS), *((kind, VALUES) for kind in SPECS if kind != "prior")],
+)
 def test_changed_rows_still_fit_the_schema(kind: str, schema: Schema) -> None:
     """Whole numbers stay whole, classes are those that there are; only what is missing may be refused."""
-    if kind == "prior" and schema is VALUES:
-        pytest.skip("values have no classes")
     lenient = Schema(tuple(Feature(one.name, one.type, True) for one in FEATURES), schema.label)
     found = injected(f"{SPECS[kind]} at={AT}", schema=schema)
     assert found != made(schema)
