@@ -32,7 +32,7 @@ from flows import announcing
 log = logging.getLogger(__name__)
 
 TAG = "tiltyard"
-PATIENT: dict[str, Any] = {"retries": 3, "retry_delay_seconds": [60, 300, 900]}
+PATIENT: dict[str, Any] = {"retries": 3, "retry_delay_seconds": 300}  # one number: the server takes no list
 """For flows whose next run is far: MLflow or Redis may be away for a while."""
 _PAGE = 200
 # A second run is cancelled by the server before it costs a process; the leases guard what this cannot see.

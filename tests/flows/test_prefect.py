@@ -62,9 +62,14 @@ def answers(url: str) -> bool:
         return False
 
 
-@flow(name="idle")
+@flow(name="idle", **deployments.PATIENT)
 def idle(model: str) -> str:
     return model
+
+
+def test_a_flow_that_would_be_tried_again_runs(prefect_url: str) -> None:
+    """The server takes what it says of that: one that it does not take ends every run before it begins."""
+    assert idle("m") == "m"
 
 
 def test_runs_that_were_due_while_nobody_served_are_forgotten_but_for_the_newest(prefect_url: str) -> None:
