@@ -19,5 +19,7 @@ def refused(*arguments: str) -> str:
     """One line on standard error, status 2, no traceback."""
     result = tiltyard(*arguments)
     assert result.exit_code == 2, result.output
-    assert result.stderr.count("\n") == 1, result.stderr
-    return result.stderr
+    # MLflow tells of the store that it makes, within whichever command is the first of a test process to need it.
+    told = [line for line in result.stderr.splitlines() if "INFO mlflow." not in line]
+    assert len(told) == 1, result.stderr
+    return told[0]
