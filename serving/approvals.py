@@ -11,11 +11,10 @@ from contracts import approvals, events
 from contracts.approvals import Approval, Requests
 from contracts.events import Decision
 from contracts.releases import Releases
-from contracts.schema import bad_input
 from contracts.streams import Streams
 from serving import page_story
 from serving.page_facts import DECISIONS_READ, Seen
-from serving.refusal import Refusal, redis_away
+from serving.refusal import Refusal, read, redis_away
 
 BODY_LIMIT = 1 << 14
 """Bytes of the largest body that is read."""
@@ -64,7 +63,7 @@ def refuse_strangers(content_type: str, site: str) -> None:
 
 def accept(kept: Streams, body: bytes) -> dict[str, str]:
     """The receipt `{"approval_id", "status"}`. Raises Refusal; then nothing was taken that one knows of."""
-    given = _read(body)
+    given = read(body, Given)
     person, reason = _said(given.person, "person"), _said(given.reason, "reason")
     try:
         line = _request(kept, given)
@@ -72,16 +71,6 @@ def accept(kept: Streams, body: bytes) -> dict[str, str]:
     except redis.RedisError as error:
         raise redis_away(f"the answer was not taken ({error})") from None
     return {"approval_id": id_, "status": "taken"}
-
-
-def _read(body: bytes) -> Given:
-    try:
-        return msgspec.json.decode(body, type=Given)
-    except msgspec.ValidationError as error:
-        bad = bad_input(error)
-        raise Refusal(422, bad.reason, bad.field) from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Refusal(400, f"the body is not valid JSON: {error}" if body else "the body is empty") from None
 
 
 def _said(text: str, field: str) -> str:

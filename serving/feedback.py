@@ -13,10 +13,10 @@ from contracts import events, streams
 from contracts.events import Feedback
 from contracts.quantities import seconds
 from contracts.releases import Releases
-from contracts.schema import BadInput, bad_input
+from contracts.schema import BadInput
 from contracts.streams import Streams
 from serving.live import Live
-from serving.refusal import Refusal, redis_away
+from serving.refusal import Refusal, read, redis_away
 from serving.wire import Away, Wire
 
 BODY_LIMIT = 1 << 16
@@ -37,7 +37,7 @@ class Given(msgspec.Struct, forbid_unknown_fields=True):
 
 async def accept(wire: Wire, live: Live, body: bytes) -> dict[str, str]:
     """The receipt `{"feedback_id", "status"}`. Raises Refusal; then nothing was accepted that one knows of."""
-    given = _read(body)
+    given = read(body, Given)
     try:
         label = live.schema.label.decode(given.label)
     except BadInput as error:
@@ -64,16 +64,6 @@ async def accept(wire: Wire, live: Live, body: bytes) -> dict[str, str]:
     if status == "limited":
         raise Refusal(429, f"the label changed {streams.MOST_LABELS} times; no more changes are taken", "label")
     return {"feedback_id": feedback_id, "status": status}
-
-
-def _read(body: bytes) -> Given:
-    try:
-        return msgspec.json.decode(body, type=Given)
-    except msgspec.ValidationError as error:
-        bad = bad_input(error)
-        raise Refusal(422, bad.reason, bad.field) from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Refusal(400, f"the body is not valid JSON: {error}" if body else "the body is empty") from None
 
 
 def _moment(given: float | str | None) -> float | None:
