@@ -16,6 +16,7 @@ from contracts.streams import Streams
 from registry.ledger import Ledger
 from registry.promotion import Roles
 from registry.versions import Registry
+from tests.conftest import free_port
 
 SCHEMA = Schema((Feature("x", "float"), Feature("kind", "category")), Label("binary", ("no", "yes")))
 SLOTS = 3
@@ -102,3 +103,20 @@ def registered(registry: Registry, model: str) -> Callable[[int], Release]:
         return registry.load_release(version)
 
     return upto
+
+
+@pytest.fixture
+def away(model, ledger, monkeypatch) -> Roles:
+    """The same model where MLflow does not answer."""
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    return Roles(Registry(f"http://127.0.0.1:{free_port()}", model), ledger, SLOTS)
+
+
+@pytest.fixture
+def opened(roles, registered, model):
+    """A champion (1) that came by bootstrap over the prior, and a challenger (2)."""
+    roles.open_with_prior(release(model, 0, kind="prior"), "bootstrap")
+    for version in (1, 2):
+        roles.enrol(registered(version), "retrained", cause="retrain")
+    roles.bootstrap(1, "200 labels learned", cause="learn")
+    return roles

@@ -9,72 +9,10 @@ import pytest
 from contracts import lease
 from contracts.events import Prediction
 from contracts.releases import Board
-from registry import history
 from registry.promotion import Barred, Roles, Stale
 from registry.versions import Registry, Unavailable, UnknownVersion
-from tests.conftest import free_port
 from tests.registry.conftest import SLOTS, release
-
-
-class Killed(BaseException):
-    """The process ends here; nothing below may catch it."""
-
-
-def kill_at(monkeypatch: pytest.MonkeyPatch, roles: Roles, step: int) -> list[str]:
-    """Ends the caller before its `step`-th effect on the world; gives the names of the effects so far."""
-    done: list[str] = []
-    effects = [
-        (roles.ledger.table, "append_ledger"),
-        (roles.streams, "mirror"),
-        (roles.stage.releases, "publish"),
-        (roles.registry, "set_roles"),
-        (roles.stage.releases, "set_board"),
-        (roles.registry, "tag"),
-        (roles.stage.releases, "withdraw"),
-    ]
-    for owner, name in effects:
-        real = getattr(owner, name)
-
-        def counted(*args, _real=real, _name=name, **kwargs):
-            if len(done) == step:
-                raise Killed
-            done.append(_name)
-            return _real(*args, **kwargs)
-
-        monkeypatch.setattr(owner, name, counted)
-    return done
-
-
-def assert_in_agreement(roles: Roles, board: Board) -> None:
-    """Ledger, MLflow, Redis and the page's stream tell the same."""
-    assert roles.releases.board() == board
-    wanted = {f"challenger-{version}": version for version in board.challengers}
-    if board.champion:
-        wanted["champion"] = board.champion
-    if board.previous:
-        wanted["previous"] = board.previous
-    assert roles.registry.aliases() == wanted
-    heir = history.heir(roles.ledger.read(), board.champion) if board.champion else None
-    assert set(roles.releases.revisions()) - {heir} == set(board.versions) - {heir}
-    assert roles.ledger.verify() is None
-    assert roles.streams.decisions(count=1_000) == roles.ledger.read()[::-1][:1_000]
-
-
-@pytest.fixture
-def away(model, ledger, monkeypatch) -> Roles:
-    """The same model where MLflow does not answer."""
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    return Roles(Registry(f"http://127.0.0.1:{free_port()}", model), ledger, SLOTS)
-
-
-@pytest.fixture
-def opened(roles, registered, model):
-    """A champion (1) that came by bootstrap over the prior, and a challenger (2)."""
-    roles.open_with_prior(release(model, 0, kind="prior"), "bootstrap")
-    for version in (1, 2):
-        roles.enrol(registered(version), "retrained", cause="retrain")
-    roles.bootstrap(1, "200 labels learned", cause="learn")
-    return roles
+from tests.registry.roles import Killed, assert_in_agreement, kill_at, run_killed_at
 
 
 def test_a_model_begins_with_its_prior_and_needs_no_mlflow(away, model, ledger):
@@ -260,135 +198,9 @@ def test_redis_that_came_back_empty_is_filled_again(opened, client):
     assert_in_agreement(opened, Board(champion=2, challengers=(1,), previous=1))
 
 
-def test_an_alias_moved_by_hand_is_followed_and_entered(opened):
-    """MLflow is the truth about aliases; the old champion stays in shadow, as after any promotion."""
-    opened.registry.set_champion(2)
-    opened.reconcile("promote")
-    assert_in_agreement(opened, Board(champion=2, challengers=(1,), previous=1))
-    line = opened.ledger.read()[-1]
-    assert (line.kind, line.version, line.cause) == ("moved_by_hand", 2, "MLflow")
-
-
-def test_an_alias_moved_to_what_cannot_serve_is_moved_back(opened):
-    """A version without a release, or a barred one; the refusal is a ledger line."""
-    run = opened.registry._mlflow.create_run(opened.registry._experiment(opened.registry._mlflow)).info.run_id
-    opened.registry._mlflow.log_text(run, "not ours", "model/MLmodel")
-    opened.registry._mlflow.create_model_version(opened.model, f"runs:/{run}/model", run)
-    opened.registry.set_champion(3)
-    opened.reconcile("promote")
-    assert_in_agreement(opened, Board(champion=1, challengers=(2,)))
-    line = opened.ledger.read()[-1]
-    assert (line.kind, line.version) == ("refused", 3)
-    assert "no ONNX graph with a manifest" in line.reason
-
-
-def test_an_alias_moved_by_hand_is_moved_back_where_that_is_configured(opened, ledger, registry):
-    """It stands in the ledger as such; nobody else answers."""
-    strict = Roles(registry, ledger, SLOTS, "reverse")
-    for _ in range(2):
-        opened.registry.set_champion(2)
-        assert strict.reconcile("promote") == Board(champion=1, challengers=(2,))
-        assert_in_agreement(opened, Board(champion=1, challengers=(2,)))
-    line = ledger.read()[-1]
-    assert (line.kind, line.version, line.cause) == ("moved_by_hand", 2, "MLflow")
-    assert line.numbers == {"from": 1, "to": 2, "followed": False}
-    assert line.reason.endswith('and moved back: gate.hand_moves is "reverse".')
-    assert [line.kind for line in ledger.read()].count("moved_by_hand") == 2
-
-
-@pytest.mark.parametrize("hand_moves", ["follow", "reverse"])
-def test_an_alias_deleted_by_hand_is_set_again_and_entered(opened, ledger, registry, hand_moves):
-    """Somebody has to answer; each time it is a line, and whatever changes next notices it too."""
-    roles, delete = Roles(registry, ledger, SLOTS, hand_moves), registry._mlflow.delete_registered_model_alias
-    delete(opened.model, "champion")
-    for _ in range(2):
-        assert roles.reconcile("gate") == Board(champion=1, challengers=(2,))
-        assert_in_agreement(opened, Board(champion=1, challengers=(2,)))
-    delete(opened.model, "champion")
-    roles.promote(2, "fewer mistakes", over=1, cause="gate")
-    lines = [line for line in ledger.read() if line.kind == "moved_by_hand"]
-    assert [(line.version, line.numbers) for line in lines] == [(1, {"from": 1, "to": None, "followed": False})] * 2
-    assert lines[0].reason == "The champion alias of version 1 was deleted in MLflow by hand, and set again."
-    assert_in_agreement(opened, Board(champion=2, challengers=(1,), previous=1))
-
-
-@pytest.mark.parametrize("hand_moves", ["follow", "reverse"])
-def test_a_barred_version_does_not_return_by_hand(opened, ledger, registry, hand_moves):
-    """Its alias is moved back, and the refusal says why."""
-    opened.promote(2, "fewer mistakes", over=1, cause="promote")
-    opened.roll_back(2, "more mistakes since", cause="learn")
-    opened.registry.set_champion(2)
-    assert Roles(registry, ledger, SLOTS, hand_moves).reconcile("promote") == Board(champion=1)
-    assert_in_agreement(opened, Board(champion=1))
-    line = ledger.read()[-1]
-    assert (line.kind, line.version) == ("refused", 2)
-    assert "rolled back and is barred" in line.reason
-
-
-def test_an_alias_moved_by_hand_is_noticed_by_whatever_changes_next(opened, registered):
-    """An enrolment sets all aliases, and must not undo the move without a word."""
-    third = registered(3)
-    opened.registry.set_champion(2)
-    opened.enrol(third, "retrained", cause="retrain")
-    assert_in_agreement(opened, Board(champion=2, challengers=(1, 3), previous=1))
-    assert [line.kind for line in opened.ledger.read()][-2:] == ["moved_by_hand", "enrolled"]
-
-
-def test_a_promotion_over_a_champion_that_was_moved_by_hand_is_stale(opened, registered):
-    """The evidence was against who answered before; the move itself is carried out all the same."""
-    opened.enrol(registered(3), "retrained", cause="retrain")
-    opened.registry.set_champion(2)
-    with pytest.raises(Stale, match="against 1, but 2 answers"):
-        opened.promote(3, "fewer mistakes", over=1, cause="promote")
-    assert_in_agreement(opened, Board(champion=2, challengers=(3, 1), previous=1))
-
-
-@pytest.mark.parametrize("step", range(6))
-def test_a_move_by_hand_killed_anywhere_is_followed_once(opened, monkeypatch, step):
-    """However often a reconcile is killed over it."""
-    opened.registry.set_champion(2)
-    run_killed_at(opened, monkeypatch, step, lambda: opened.reconcile("promote"))
-    assert_in_agreement(opened, Board(champion=2, challengers=(1,), previous=1))
-    assert [line.kind for line in opened.ledger.read()].count("moved_by_hand") == 1
-
-
-def test_a_version_deleted_from_mlflow_goes_on_answering(opened):
-    """The ledger says so once; the page shows it from there."""
-    opened.registry._mlflow.delete_model_version(opened.model, "1")
-    for _ in range(2):
-        assert opened.reconcile("promote") == Board(champion=1, challengers=(2,))
-    assert opened.releases.fetch(1) is not None
-    assert [(line.kind, line.version) for line in opened.ledger.read()][4:] == [("deleted", 1)]
-    assert "while it answers" in opened.streams.decisions(1)[0].reason
-
-
-def test_a_challenger_deleted_from_mlflow_keeps_no_alias_from_being_set(opened, registered):
-    """Else the champion's would stay where it was, and read as moved by hand."""
-    opened.enrol(registered(3), "retrained", cause="retrain")
-    opened.registry._mlflow.delete_model_version(opened.model, "2")
-    opened.promote(3, "fewer mistakes", over=1, cause="promote")
-    assert opened.registry.champion() == 3
-    assert opened.reconcile("promote") == Board(champion=3, challengers=(2, 1), previous=1)
-    assert [line.kind for line in opened.ledger.read()][-2:] == ["promoted", "deleted"]
-    assert opened.ledger.read()[-1].version == 2
-
-
 def test_nothing_to_reconcile_is_no_error(roles):
     """Before the first line."""
     assert roles.reconcile("promote") == Board()
-
-
-def run_killed_at(opened: Roles, monkeypatch: pytest.MonkeyPatch, step: int, run) -> bool:
-    """Runs a change until its `step`-th effect, then again in full; tells whether it was killed at all."""
-    with monkeypatch.context() as patched:
-        done, was_killed = kill_at(patched, opened, step), False
-        try:
-            run()
-        except Killed:
-            was_killed = True
-            assert len(done) == step
-    run()
-    return was_killed
 
 
 def test_a_promotion_killed_anywhere_is_finished_by_a_second_run(opened, monkeypatch):

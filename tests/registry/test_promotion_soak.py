@@ -19,7 +19,7 @@ from registry.ledger import Ledger
 from registry.promotion import Roles
 from registry.versions import Registry
 from tests.registry.conftest import SCHEMA, SLOTS
-from tests.registry.test_promotion import assert_in_agreement
+from tests.registry.roles import assert_in_agreement
 
 pytestmark = pytest.mark.soak
 ROUNDS = 100
